@@ -41,6 +41,7 @@ _LEVELS = {
     "column": frozenset({"COLUMN"}),
     "object": _OBJECT_LEVELS,
 }
+_EXAMPLES = {"global": "*.*", "database": "database.*", "table": "database.table", "object": "name"}
 # Privileges that became objects of READ and WRITE in 25.7; still listed there, but empty words.
 _SOURCES = frozenset(
     ["FILE", "URL", "REMOTE", "MONGO", "REDIS", "MYSQL", "POSTGRES", "SQLITE", "ODBC", "JDBC", "HDFS", "S3", "HIVE"]
@@ -406,19 +407,22 @@ class PrivilegeCatalogue:
             )
         if grant.columns and (scope.kind != "table" or scope.wildcard):
             raise GrantError(f"{grant.render()}: columns need one table, `database.table`")
-        if self.is_retired(name) and scope.kind == "global":
-            prefix = "" if name == "SOURCES" else _encode(name) + "\0"
-            return [("READ", prefix), ("WRITE", prefix)]
-        kind = "column" if grant.columns else scope.kind
-        leaves = self.leaves(name, kind)
-        if not leaves:
-            wanted = "`*.*` or an object name" if self.is_parameterised(name) else "`*.*`"
-            wanted = "`*.*` or `database.*`" if self.leaves(name, "database") else wanted
-            wanted = "a table, a database or `*.*`" if self.leaves(name, "table") else wanted
-            raise GrantError(f"{name} cannot apply to a {kind} ({grant.render()}): grant it on {wanted}")
-        prefix = scope.prefix
-        prefixes = [prefix + _encode(column) + "\0" for column in grant.columns] or [prefix]
-        return [(leaf, prefix) for leaf in leaves for prefix in prefixes]
+        reached = list(self.reach(grant))
+        if not reached:
+            fits = [f"`{text}`" for kind, text in _EXAMPLES.items() if self.leaves(name, kind)]
+            kind = "column" if grant.columns else scope.kind
+            raise GrantError(f"{name} cannot apply to a {kind} ({grant.render()}): grant it on {' or '.join(fits)}")
+        return reached
+
+    def reach(self, grant: Grant) -> Iterator[tuple[str, str]]:
+        """Like `targets`, but what cannot apply is left out without a word: servers keep some such words."""
+        scope = grant.scope
+        if self.is_retired(grant.privilege) and scope.kind == "global":
+            prefix = "" if grant.privilege == "SOURCES" else _encode(grant.privilege) + "\0"
+            yield from (("READ", prefix), ("WRITE", prefix))
+        columns = [_encode(column) + "\0" for column in grant.columns] or [""]
+        for leaf in self.leaves(grant.privilege, "column" if grant.columns else scope.kind):
+            yield from ((leaf, scope.prefix + column) for column in columns)
 
     def grant(self, privilege: str, scope: str, grant_option: bool = False) -> Grant:
         """A checked grant from what an operator writes: ``grant("select(a)", "db.t")``.
@@ -536,7 +540,8 @@ class Rights:
         sources = [row for row in rows if catalogue.has_read_write and "access_object" in row]
         if sources:
             steps = [step for step in steps if step[1] not in ("READ", "WRITE")]
-            steps += [s for row in sources if row["access_type"] in ("READ", "WRITE") for s in _row_steps(catalogue, row)]
+            for row in sources:
+                steps += [step for step in _row_steps(catalogue, row) if step[1] in ("READ", "WRITE")]
         return cls(catalogue)._load(steps)
 
     def _load(self, steps: Iterable[tuple[str, str, str, bool]]) -> Rights:
@@ -566,12 +571,14 @@ def _row_steps(catalogue: PrivilegeCatalogue, row: Mapping[str, Any]) -> Iterato
     name, option = str(row["access_type"]), bool(int(row["grant_option"]))
     verb = (REVOKE_OPTION if option else REVOKE) if int(row["is_partial_revoke"]) else GRANT
     wildcard = bool(int(row.get("is_wildcard", 0)))
+    if catalogue.is_retired(name):
+        return  # what is left of ALL minus something in words that no longer mean anything
     if catalogue.is_parameterised(name):
-        scope, column = Scope(object=row["access_object"], wildcard=wildcard), None
+        grant = Grant(name, Scope(object=row["access_object"], wildcard=wildcard))
     else:
-        scope, column = Scope(row["database"], row["table"], wildcard), row["column"]
-    prefix = scope.prefix + (_encode(column) + "\0" if column is not None else "")
-    for leaf in catalogue.leaves(name, "column" if column is not None else scope.kind):
+        columns = () if row["column"] is None else (row["column"],)
+        grant = Grant(name, Scope(row["database"], row["table"], wildcard), columns)
+    for leaf, prefix in catalogue.reach(grant):
         yield verb, leaf, prefix, option
 
 
@@ -595,10 +602,10 @@ def _line_steps(catalogue: PrivilegeCatalogue, line: str) -> Iterator[tuple[str,
         scope = reader.scope()
         for text, columns in privileges:
             name = catalogue.resolve(text)
-            # Beside others it is what is left of ALL in words that no longer mean anything; alone it is a source.
+            # Beside others it is a leftover as in the rows; alone it stands for READ and WRITE.
             if len(privileges) > 1 and catalogue.is_retired(name):
                 continue
-            for leaf, prefix in catalogue.targets(Grant(name, scope, columns)):
+            for leaf, prefix in catalogue.reach(Grant(name, scope, columns)):
                 yield verb, leaf, prefix, option
         if not reader.take(","):
             break
