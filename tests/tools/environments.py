@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Create the virtual environments under .build/venv that the Makefile works with.
 
 Usage: environments.py pythons | cores | setup NAME...

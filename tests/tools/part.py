@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run one part of ``make test`` and say in one line how it went; add up all parts at the end.
 
 Usage: part.py run NAME COMMAND... | summary EXIT_STATUS
@@ -16,9 +15,9 @@ import shutil
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 LOGS = Path(__file__).resolve().parents[2] / ".build" / "log"
 

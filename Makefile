@@ -1,0 +1,98 @@
+# The checks and the demo of hardened.clickstack. Everything that make builds lies in .build; see CONTRIBUTING.md.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+TOOLS := tests/tools
+ENVIRONMENTS := $(PYTHON) -B $(TOOLS)/environments.py
+PART := $(PYTHON) -B $(TOOLS)/part.py
+BIN := $(CURDIR)/.build/venv/dev/bin
+PYTEST := $(BIN)/python -m pytest
+COLLECTION := ansible_collections.hardened.clickstack
+
+# "2.17:core-2.17 2.19:dev ...": the ansible-core versions that this machine's Pythons allow, and where each is installed.
+CORES = $(eval CORES := $(shell $(ENVIRONMENTS) cores 2>/dev/null | tr ' ' ':'))$(CORES)
+core_environment = $(patsubst $*:%,%,$(filter $*:%,$(CORES)))
+SANITY = $(foreach core,$(CORES),sanity-$(firstword $(subst :, ,$(core))))
+UNIT = $(foreach core,$(CORES),unit-$(firstword $(subst :, ,$(core))))
+ENGINES := chdb-26.9 chdb-25.8 chdb-24.8
+
+# Ansible finds collections here and nowhere else: what runs is the installed artifact, not the checkout.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/installed
+export ANSIBLE_COLLECTIONS_SCAN_SYS_PATH := false
+export ANSIBLE_HOME := $(CURDIR)/.build/ansible
+export ANSIBLE_LOCALHOST_WARNING := false
+export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
+	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration artifact bench
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup: ## create the virtual environments and engines that the checks need
+	@$(MAKE) --no-print-directory -j2 setup-cores setup-engines
+
+setup-cores:
+	@$(ENVIRONMENTS) setup dev $$($(ENVIRONMENTS) cores | cut -d' ' -f2 | grep -v '^dev$$')
+
+setup-engines:
+	@$(ENVIRONMENTS) setup $(ENGINES)
+
+setup-demo:
+	@$(ENVIRONMENTS) setup dev chdb-26.9
+	@$(BIN)/python $(TOOLS)/artifact.py >.build/artifact.log 2>&1 || { cat .build/artifact.log; exit 1; }
+
+demo: setup-demo ## run the main job on a sandbox ClickHouse, then show what each user may do
+	@PATH="$(BIN):$$PATH" tests/demo/run
+
+test: setup ## run every check and every test
+	@rm -rf .build/log
+	@$(MAKE) --no-print-directory -j2 -k -Otarget parts; $(PART) summary $$?
+
+# Long parts first, so that two lanes end together.
+parts: integration sandbox-tests $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
+
+sanity: $(SANITY) ## ansible-test sanity on the oldest to the newest ansible-core
+sanity-%:
+	@$(PART) run $@ $(TOOLS)/sanity.sh $(core_environment)
+
+unit: $(UNIT) ## unit tests on the oldest to the newest ansible-core
+unit-%:
+	@$(PART) run $@ .build/venv/$(core_environment)/bin/python -m pytest tests/unit
+
+sandbox-tests: ## tests of the sandbox ClickHouse itself
+	@$(PART) run $@ $(PYTEST) tests/sandbox_tests
+
+artifact: ## build the artifact, check what is in it, install it into .build/installed
+	@$(PART) run $@ $(BIN)/python $(TOOLS)/artifact.py
+
+integration: artifact ## real playbooks with the installed collection, on the sandbox or on CLICKHOUSE_URL
+	@PATH="$(BIN):$$PATH" $(PART) run $@ $(PYTEST) tests/integration
+
+importer: artifact ## galaxy-importer on the artifact, warnings count
+	@$(PART) run $@ $(TOOLS)/importer.sh
+
+lint: ## ansible-lint, profile production
+	@PATH="$(BIN):$$PATH" $(PART) run $@ $(BIN)/ansible-lint --offline --strict --profile production
+
+changelog: ## antsibull-changelog lint, and CHANGELOG.rst says what the fragments say
+	@PATH="$(BIN):$$PATH" $(PART) run $@ $(TOOLS)/changelog.sh
+
+ruff: ## ruff check and ruff format
+	@$(PART) run $@ sh -c '$(BIN)/ruff check . && $(BIN)/ruff format --check .'
+
+mypy: ## mypy --strict on the module utils, the sandbox and the tools
+	@$(PART) run $@ sh -c '$(BIN)/mypy -p $(COLLECTION).plugins.module_utils -p tests.sandbox && $(BIN)/mypy $(TOOLS)'
+
+shellcheck: ## shellcheck on the shell scripts
+	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh
+
+bench: setup-demo ## measure the modules against the sandbox
+	@PATH="$(BIN):$$PATH" tests/bench/run
+
+clean: ## remove everything that make built
+	rm -rf .build tests/output
