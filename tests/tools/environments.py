@@ -114,7 +114,8 @@ def create(name: str) -> None:
     # --no-deps: the file lists everything that belongs in the environment, so nothing unpinned can slip in.
     install = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
     install += ["--disable-pip-version-check", "--no-input", "-r", str(REQUIREMENTS / f"{name}.txt")]
-    subprocess.run(install, check=True)
+    if subprocess.run(install, check=False).returncode:
+        sys.exit(f"environment {name}: pip could not install what tests/requirements/{name}.txt lists")
     stamp.write_text(fingerprint(name, python))
     print(f"  ready  {name} on Python {version_of(python)} ({time.monotonic() - started:.0f} s)", flush=True)
 
