@@ -1,0 +1,394 @@
+"""The sandbox's ClickHouse server behind its HTTP front: logins, sessions, and who answers which statement.
+
+A query runs on the real engine, in a process whose users.xml gives the engine's user `default` exactly the rights of the
+session's user (engine.py, users_xml.py). A statement that manages access is parsed and judged by the engine under those
+rights, and then carried out by the access model (tests/sandbox/access), the writable storage that chDB lacks. Reads of
+`system.users` and its kin are judged by the engine on its own table and answered from the model's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import sql_text, users_xml
+from .access import AccessControl, ServerError, SessionInfo, Table
+from .engine import Engine, EngineError, EnginePool, string_literal
+
+OVERLAY = "_sandbox"
+"""The database with the tables that stand in for those of `system`."""
+TABLES = frozenset((
+    "users", "roles", "role_grants", "grants", "settings_profiles", "settings_profile_elements", "quotas", "quota_limits",
+    "row_policies", "user_directories", "enabled_roles", "current_roles",
+))
+# Statements that may manage access: everything else goes to the engine unparsed
+_MAYBE_ACCESS = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "show", "set", "attach", "check", "execute"))
+_READS = frozenset(("select", "with", "show", "describe", "desc", "explain", "exists", "check", "from", "values"))
+_REWRITTEN = frozenset(("select", "with", "describe", "desc", "explain", "insert", "create", "from", "exists", "show"))
+# The engine's answers to a statement whose privileges and values are right: only the storage's state is left to decide
+_PASSED = frozenset((514, 495, 192, 511, 180, 199, 523))
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a client brings to log in: a password, or the names in its verified certificate."""
+
+    user: str
+    password: str | None
+    certificate: frozenset[tuple[str, str]] = frozenset()
+    basic: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """One request: the SQL (bytes: an INSERT's data may follow) and everything that came along as parameters."""
+
+    user: str
+    sql: bytes
+    settings: list[tuple[str, str]]
+    parameters: dict[str, str]
+    database: str
+    default_format: str
+    query_id: str
+    session_id: str
+    session_timeout: float
+    session_check: bool
+    close_session: bool
+    roles: list[str]
+    read_only: bool
+    protocol: int
+    peer: str
+    started: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result in its format (None: the statement has no result) and the counts of X-ClickHouse-Summary."""
+
+    body: bytes
+    format: str | None
+    summary: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """What lasts over the requests of one `session_id`; a request without one has its own."""
+
+    user: str
+    roles: list[str] | None = None
+    database: str = ""
+    history: list[str] = field(default_factory=list)
+    """The SET and USE statements so far, for an engine process that has not seen them."""
+    name: str = ""
+    engine: Engine | None = None
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an administrator would set in config.xml, and what tests need to come from somewhere."""
+
+    cluster: str = "default"
+    display_secrets: bool = False
+    display_name: str = "sandbox"
+    timezone: str = "UTC"
+    resolver: dict[str, list[str]] = field(default_factory=dict)
+    """Names of addresses, for HOST REGEXP and LIKE: asked before the system's resolver."""
+
+
+class SandboxServer:
+    """The server's state; `authenticate` and `run` are what a request needs. Both may be called from any thread."""
+
+    def __init__(self, directory: Path, version: str = "26.9", users: Path | None = None, options: Options | None = None) -> None:
+        """`directory` keeps data and access entities over restarts; `users`: another users.xml than ClickHouse's own."""
+        self.version = version
+        self.options = options or Options()
+        self.display_name = self.options.display_name
+        self.timezone = self.options.timezone
+        self._lock = threading.RLock()
+        self._directory = directory.absolute()
+        for name in ("engine", "access", "tables", "configs"):
+            (self._directory / name).mkdir(parents=True, exist_ok=True)
+        self._parser = Engine(version)
+        self.full_version = self._parser.query("SELECT version()", "RawBLOB").decode()
+        self._pool = EnginePool(version, self._directory / "engine")
+        users_file = users or self._directory / "users.xml"
+        if users is None and not users_file.exists():
+            users_file.write_text(users_xml.SHIPPED)
+        self.access = AccessControl(self._directory / "access", self._parser, users_file, self.options)
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._published: dict[str, object] = {}
+        self._make_overlay()
+
+    def close(self) -> None:
+        """End the engines; everything is on disk already."""
+        with self._lock:
+            self._pool.close()
+            self._parser.close()
+
+    # Login
+
+    def authenticate(self, login: Credentials, peer: str) -> str:
+        """The user's name. Raises EngineError 516, the same for every reason, so that nothing is learned from it."""
+        with self._lock:
+            user = self.access.find_user(login.user)
+        if user is not None and self._admits(user, peer) and any(
+            self._proves(method, login) for method in user.methods if method.valid_until is None or time.time() <= method.valid_until
+        ):
+            return login.user
+        text = f"{login.user}: Authentication failed: password is incorrect, or there is no user with such name."
+        if login.user == "default" and login.basic:
+            raise EngineError(194, "REQUIRED_PASSWORD", text + _FORGOT)
+        raise EngineError(516, "AUTHENTICATION_FAILED", text)
+
+    def _admits(self, user: Any, peer: str) -> bool:
+        """Whether the user's hosts admit this address."""
+        return user.hosts.admits(peer, self._names_of)
+
+    def _names_of(self, address: str) -> list[str]:
+        """The names an address has by reverse lookup."""
+        if address in self.options.resolver:
+            return self.options.resolver[address]
+        try:
+            name, aliases, _ = socket.gethostbyaddr(address)
+        except OSError:
+            return []
+        return [name, *aliases]
+
+    def _proves(self, method: Any, login: Credentials) -> bool:
+        """Whether the login is what this authentication method asks for."""
+        if login.certificate:
+            return bool(method.type == "ssl_certificate" and method.verify_certificate(login.certificate))
+        return method.type != "ssl_certificate" and bool(method.verify(login.password or ""))
+
+    # Queries
+
+    def run(self, query: Query) -> Answer:
+        """Run one query. Raises EngineError with the code and message the server answers with."""
+        text = query.sql.decode("latin-1")
+        statement = sql_text.read(text)
+        if not statement.tokens:
+            raise EngineError(62, "SYNTAX_ERROR", "Empty query.")
+        if statement.second_at is not None:
+            rest = _utf8(text[statement.second_at:])
+            position = statement.second_at + 1
+            problem = f"Syntax error (Multi-statements are not allowed): failed at position {position} (end of query): {rest}. ."
+            raise EngineError(62, "SYNTAX_ERROR", problem)
+        with self._lock:
+            session = self._session(query)
+            try:
+                if statement.keyword in _MAYBE_ACCESS:
+                    canonical = self._canonical(text[:statement.end], query)
+                    if self.access.is_access_statement(canonical):
+                        return self._manage_access(canonical, statement, session, query)
+                return self._run_on_engine(text, statement, session, query)
+            except EngineError as error:
+                raise self._as_user(error, session) from error
+            finally:
+                if query.close_session:
+                    self._sessions.pop((query.user, query.session_id), None)
+
+    def _session(self, query: Query) -> Session:
+        """The session the request runs in."""
+        now = time.monotonic()
+        for key in [key for key, old in self._sessions.items() if old.until < now]:
+            self._forget(self._sessions.pop(key))
+        key = (query.user, query.session_id)
+        session = self._sessions.get(key) if query.session_id else None
+        if session is None:
+            if query.session_id and query.session_check:
+                raise EngineError(372, "SESSION_NOT_FOUND", f"Session {query.session_id} not found.")
+            session = Session(query.user, name="/".join(key) if query.session_id else "")
+            if query.session_id:
+                self._sessions[key] = session
+        session.until = now + query.session_timeout
+        if query.database or query.roles:  # for this request only
+            roles = query.roles or session.roles
+            session = replace(session, database=query.database or session.database, roles=roles, name="")
+        return session
+
+    def _forget(self, session: Session) -> None:
+        if session.engine is not None and session.engine.alive:
+            session.engine.call({"close": session.name})
+
+    def _canonical(self, text: str, query: Query) -> str:
+        """The statement as the real parser understands it, its parameters written out. Raises EngineError 62."""
+
+        def value(name: str) -> str:
+            if name not in query.parameters:
+                raise EngineError(456, "UNKNOWN_QUERY_PARAMETER", f"Substitution `{name}` is not set.")
+            return _unescape(query.parameters[name].encode("utf-8", "surrogateescape").decode("latin-1"))
+
+        return self._parser.parse(_utf8(sql_text.with_parameters(text, value)))
+
+    def _engine(self, session: Session) -> Engine:
+        """The engine process with this session's rights."""
+        xml = users_xml.render(self.access.rights_of(session.user, session.roles), OVERLAY)
+        name = hashlib.sha256(xml.encode()).hexdigest()[:16]
+        users = self._directory / "configs" / f"{name}.users.xml"
+        config = self._directory / "configs" / f"{name}.config.xml"
+        if not config.exists():
+            users.write_text(xml)
+            config.write_text(users_xml.config(users, self._directory, self.options.cluster, self.options.display_secrets, self.timezone))
+        return self._pool.use(config)
+
+    def _before(self, session: Session, query: Query) -> list[str]:
+        """The statements that bring a fresh engine session where this request starts, as ClickHouse's HTTP handler does."""
+        statements = list(session.history)
+        if query.read_only:
+            statements.append("SET readonly = 2")
+        changes = [f"{_setting(name)} = {string_literal(value)}" for name, value in query.settings]
+        if changes:
+            statements.append("SET " + ", ".join(changes))
+        statements += [f"SET param_{name} = {string_literal(value)}" for name, value in query.parameters.items()]
+        return statements
+
+    def _database(self, session: Session) -> str:
+        return session.database or self.access.rights_of(session.user, session.roles).default_database or "default"
+
+    def _run_on_engine(self, text: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
+        """Let the engine run the query under the session's rights."""
+        engine = self._engine(session)
+        before = self._before(session, query)
+        changes: list[tuple[int, int, str]] = []
+        if statement.keyword in _REWRITTEN:
+            named = sql_text.system_tables(statement, TABLES, self._database(session) == "system")
+            for start, end, table in named:
+                before.append(f"SELECT 1 FROM system.{table} LIMIT 0")  # the engine says whether the session may read it
+                changes.append((start, end, f"{OVERLAY}.{table}"))
+            self._publish({table for _, _, table in named}, session)
+            changes += sql_text.with_functions(text, statement, self._functions(session))
+        format_name = statement.format or query.default_format
+        has_result = statement.keyword in _READS or statement.tokens[0].text == "("
+        answer, body = engine.call({
+            "before": before, "format": query.default_format, "database": self._database(session),
+            "blocks": bool(query.protocol and format_name == "Native" and has_result),
+        }, sql_text.splice(text, changes).encode("latin-1"))
+        if statement.keyword in ("set", "use") and session.name:
+            session.history.append(_utf8(text[:statement.end]))
+        written = answer.get("rows_written", 0)
+        return Answer(body, format_name if has_result else None, {
+            "read_rows": answer.get("rows_read", 0), "read_bytes": answer.get("bytes_read", 0),
+            "written_rows": written, "written_bytes": answer.get("bytes_written", 0), "result_rows": written,
+        })
+
+    def _functions(self, session: Session) -> dict[str, str]:
+        """What the functions that tell who is asking have to answer: the engine itself only knows `default`."""
+        user = string_literal(session.user).encode("utf-8", "surrogateescape").decode("latin-1")
+        return dict.fromkeys(("currentuser", "user", "current_user", "authenticateduser", "initialuser"), user)
+
+    def _as_user(self, error: EngineError, session: Session) -> EngineError:
+        """The error with the session's user where the engine names its own."""
+        if error.message.startswith("default: "):
+            return EngineError(error.code, error.name, f"{session.user}: {error.message[9:]}")
+        return error
+
+    # Access
+
+    def _manage_access(self, canonical: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
+        """Check a statement on the engine under the session's rights, then let the access model carry it out."""
+        engine = self._engine(session)
+        before = self._before(session, query)
+        checked = self.access.check_statement(canonical)
+        if checked is not None:
+            try:
+                engine.call({"before": before, "format": "Null", "database": self._database(session)}, checked.encode("utf-8", "surrogateescape"))
+            except EngineError as error:
+                if error.code not in _PASSED:
+                    raise
+        try:
+            table = self.access.execute(canonical, self._info(session, query))
+        except ServerError as error:
+            raise EngineError(error.code, error.name, error.message) from error
+        if table is None:
+            return Answer(b"", None)
+        format_name = statement.format or query.default_format
+        return Answer(self._format(table, format_name, query), format_name, {"read_rows": len(table.rows)})
+
+    def _info(self, session: Session, query: Query) -> SessionInfo:
+        return SessionInfo(session.user, session.roles, self._database(session), time.time(), dict(query.settings))
+
+    def _format(self, table: Table, format_name: str, query: Query) -> bytes:
+        """A table in any format, by the engine."""
+        structure = ", ".join(f"`{name}` {kind}" for name, kind in table.columns)
+        sql = f"SELECT * FROM format(JSONCompactEachRow, {string_literal(structure)}, {string_literal(_json_lines(table))}) FORMAT {format_name}"
+        settings = [f"{_setting(name)} = {string_literal(value)}" for name, value in query.settings if name.startswith(("output_format", "format", "date_time"))]
+        before = ["SET " + ", ".join(settings)] if settings else []
+        blocks = bool(query.protocol and format_name == "Native")
+        return self._parser.call({"before": before, "format": format_name, "blocks": blocks}, sql.encode("utf-8", "surrogateescape"))[1]
+
+    def _make_overlay(self) -> None:
+        """Create the tables that stand in for those of `system`, with the engine's own columns."""
+        engine = self._pool.use(self._bootstrap_config())
+        engine.query(f"CREATE DATABASE IF NOT EXISTS {OVERLAY}")
+        for table in TABLES:
+            if not engine.rows(f"SELECT 1 FROM system.tables WHERE database = 'system' AND name = '{table}'"):
+                continue
+            columns = engine.rows(f"SELECT name, type FROM system.columns WHERE database = 'system' AND table = '{table}' AND default_kind = ''")
+            structure = ", ".join(f"`{name}` {kind}" for name, kind in columns)
+            file = string_literal(str(self._directory / "tables" / f"{table}.jsonl"))
+            engine.query(f"CREATE OR REPLACE TABLE {OVERLAY}.{table} ({structure}) ENGINE = File(JSONCompactEachRow, {file})")
+
+    def _bootstrap_config(self) -> Path:
+        users = self._directory / "configs" / "bootstrap.users.xml"
+        config = users.with_name("bootstrap.config.xml")
+        users.write_text(users_xml.SHIPPED)
+        config.write_text(users_xml.config(users, self._directory, self.options.cluster, self.options.display_secrets, self.timezone))
+        return config
+
+    def _publish(self, names: set[str], session: Session) -> None:
+        """Write the tables a query is about to read, unless what is there is current."""
+        for name in names:
+            mark = (self.access.version, (session.user, tuple(session.roles or ())) if name.endswith("d_roles") or name == "current_roles" else None)
+            if self._published.get(name) != mark:
+                table = self.access.table(name, SessionInfo(session.user, session.roles, "", time.time(), {}))
+                file = self._directory / "tables" / f"{name}.jsonl"
+                new = file.with_suffix(".new")
+                new.write_text(_json_lines(table), "utf-8", "surrogateescape")
+                os.replace(new, file)
+                self._published[name] = mark
+
+
+_FORGOT = """
+
+If you use ClickHouse Cloud, the password can be reset at https://clickhouse.cloud/
+on the settings page for the corresponding service.
+
+If you have installed ClickHouse and forgot password you can reset it in the configuration file.
+The password for default user is typically located at /etc/clickhouse-server/users.d/default-password.xml
+and deleting this file will reset the password.
+See also /etc/clickhouse-server/users.xml on the server where ClickHouse is installed.
+
+."""
+
+
+def _json_lines(table: Table) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.rows)
+
+
+def _utf8(latin: str) -> str:
+    """Text kept byte by byte, as the UTF-8 it is."""
+    return latin.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _setting(name: str) -> str:
+    """A setting's name, safe to write into a statement. Raises EngineError 115 where no setting can have it."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name):
+        raise EngineError(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'.")
+    return name
+
+
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "0": "\0", "\\": "\\", "'": "'"}
+
+
+def _unescape(value: str) -> str:
+    """A query parameter's value: HTTP gives it in TabSeparated's escaping."""
+    return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[0]), value, flags=re.DOTALL)

@@ -1,0 +1,158 @@
+"""What the sandbox has to know about a query's text before the engine reads it: its tokens, no grammar.
+
+Pure functions on text in which one character is one byte (latin-1), so that binary INSERT data passes through unharmed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""(?P<space>(?:\s+|--[^\n]*|\#[\ !][^\n]*|/\*.*?\*/)+)
+      | (?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+      | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")
+      | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+      | (?P<number>[0-9][0-9A-Za-z_.]*)
+      | (?P<parameter>\{\s*(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*:\s*(?P<type>[A-Za-z_][A-Za-z0-9_(), ]*)\})
+      | (?P<sign>.)""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the text: `kind` (word, quoted, string, number, parameter, sign), its text and where it starts."""
+
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Where the text after it starts."""
+        return self.start + len(self.text)
+
+    @property
+    def lower(self) -> str:
+        """The text in lower case: keywords and functions such as currentUser() do not distinguish."""
+        return self.text.lower()
+
+    @property
+    def identifier(self) -> str | None:
+        """The name this token writes, or None where it is no identifier."""
+        if self.kind == "word":
+            return self.text
+        return self.text[1:-1] if self.kind == "quoted" else None
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The tokens of `text` without white space and comments."""
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or "sign"
+        for name in ("space", "string", "quoted", "word", "number", "parameter", "sign"):
+            if match[name] is not None:
+                kind = name
+                break
+        if kind != "space":
+            yield Token(kind, match[0], match.start())
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One query: its first keyword in lower case ('' if empty), where its SQL ends and the data of an INSERT may follow."""
+
+    keyword: str
+    tokens: tuple[Token, ...]
+    end: int
+    second_at: int | None
+    """Where a second statement starts, which HTTP does not allow."""
+    format: str | None
+    """The name after FORMAT, if there is one."""
+    insert: bool
+
+
+def read(text: str) -> Statement:
+    """Find out what kind of statement `text` holds. Data after `INSERT ... VALUES` or `INSERT ... FORMAT x` is not read."""
+    found: list[Token] = []
+    insert = False
+    output_format = None
+    keyword = ""
+    end, second_at = len(text), None
+    for token in tokens(text):
+        if not keyword and token.kind == "word":
+            keyword = token.lower
+        if token.text == ";":
+            end = token.start
+            rest = next(tokens(text[token.end:].lstrip(";")), None)
+            second_at = token.start if rest is not None else None
+            break
+        found.append(token)
+        if token.kind != "word":
+            continue
+        insert = insert or token.lower == "insert" and len(found) == 1
+        previous = found[-2].lower if len(found) > 1 else ""
+        if previous == "format":
+            output_format = token.text
+            if insert and not any(earlier.lower in ("select", "with") for earlier in found):
+                end = token.end
+                break
+        elif insert and token.lower == "values" and previous not in (".", "into", "table"):
+            end = token.end
+            break
+    return Statement(keyword, tuple(found), end, second_at, output_format, insert)
+
+
+def splice(text: str, changes: list[tuple[int, int, str]]) -> str:
+    """`text` with each (start, end, replacement) put in."""
+    for start, end, replacement in sorted(changes, reverse=True):
+        text = text[:start] + replacement + text[end:]
+    return text
+
+
+def with_functions(text: str, statement: Statement, values: dict[str, str]) -> list[tuple[int, int, str]]:
+    """The changes that replace calls without arguments, `name()`, of the functions in `values` (lower-case name: expression).
+
+    Each expression keeps the call as its alias, so that the column is still called `currentUser()`.
+    """
+    found = statement.tokens
+    return [
+        (token.start, found[at + 2].end, f"({values[token.lower]} AS `{token.text}()`)")
+        for at, token in enumerate(found[:-2])
+        if token.kind == "word" and token.lower in values and found[at + 1].text == "(" and found[at + 2].text == ")"
+        and (at == 0 or found[at - 1].text != ".")
+    ]
+
+
+def system_tables(statement: Statement, names: frozenset[str], in_system: bool) -> list[tuple[int, int, str]]:
+    """Where the statement names tables of `system` out of `names`: (start, end, table).
+
+    `in_system`: the current database is `system`, where a bare name after FROM, JOIN, a comma, DESCRIBE or TABLE counts too.
+    """
+    found = statement.tokens
+    places = []
+    for at, token in enumerate(found):
+        name = token.identifier
+        if name not in names:
+            continue
+        before = [earlier.lower for earlier in found[max(0, at - 2):at]]
+        if before[-1:] == ["."]:
+            if len(before) == 2 and found[at - 2].identifier == "system" and (at < 3 or found[at - 3].text != "."):
+                places.append((found[at - 2].start, token.end, name))
+        elif in_system and before[-1:] in (["from"], ["join"], [","], ["describe"], ["desc"], ["table"], ["in"]):
+            if at + 1 >= len(found) or found[at + 1].text not in (".", "("):
+                places.append((token.start, token.end, name))
+    return places
+
+
+def with_parameters(text: str, value: Callable[[str], str]) -> str:
+    """`text` with `{name:Type}` written out: an Identifier quoted, anything else as a string. `value` gives a parameter's text."""
+    changes = []
+    for match in _TOKEN.finditer(text):
+        if match["parameter"] is None:
+            continue
+        literal = value(match["name"]).replace("\\", "\\\\")
+        quote = "`" if match["type"].strip() == "Identifier" else "'"
+        changes.append((match.start(), match.end(), quote + literal.replace(quote, "\\" + quote) + quote))
+    return splice(text, changes)
