@@ -150,7 +150,9 @@ class _Reader:
         if first is None and table is None:
             return Scope()
         if first is None:
-            raise GrantError(f"{self.text!r}: a table of every database cannot be named; write `*.*` or `database.table`")
+            raise GrantError(
+                f"{self.text!r}: a table of every database cannot be named; write `*.*` or `database.table`"
+            )
         if table is None:
             return Scope(database=first, wildcard=wildcard)
         if wildcard:
@@ -398,8 +400,6 @@ class PrivilegeCatalogue:
             current database.
         """
         name, scope = self.resolve(grant.privilege), grant.scope
-        if name == "NONE":
-            return []
         if scope.kind == "object" and not self.is_parameterised(name):
             where = scope.render()
             raise GrantError(
@@ -408,7 +408,7 @@ class PrivilegeCatalogue:
         if grant.columns and (scope.kind != "table" or scope.wildcard):
             raise GrantError(f"{grant.render()}: columns need one table, `database.table`")
         reached = list(self.reach(grant))
-        if not reached:
+        if not reached and name != "NONE":
             fits = [f"`{text}`" for kind, text in _EXAMPLES.items() if self.leaves(name, kind)]
             kind = "column" if grant.columns else scope.kind
             raise GrantError(f"{name} cannot apply to a {kind} ({grant.render()}): grant it on {' or '.join(fits)}")

@@ -38,7 +38,7 @@ def check_text(option: str, value: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise WishError(option, f"character {error.start} of {ascii(value)} is not valid Unicode text") from None
+        raise WishError(option, f"character {error.start} of {value!a} is not valid Unicode text") from None
     return value
 
 
@@ -103,13 +103,15 @@ class Statement:
         return "".join(literal(HIDDEN) if isinstance(part, Secret) else part for part in self.parts)
 
 
-def statement(*parts: str | Secret | None) -> Statement:
-    """Join the clauses that are there (``None`` and ``""`` are not) with single spaces."""
-    joined: list[str | Secret] = []
-    for part in parts:
-        if part is None or part == "":
-            continue
-        if joined:
-            joined.append(" ")
-        joined.append(part)
-    return Statement(tuple(joined))
+Clause = str | tuple[str | Secret, ...] | None
+"""A part of a statement; a tuple where it holds secrets."""
+
+
+def statement(*clauses: Clause) -> Statement:
+    """Join the clauses that say something (``None`` and ``""`` do not) with single spaces."""
+    parts: list[str | Secret] = []
+    for clause in clauses:
+        if clause:
+            parts += [" "] if parts else []
+            parts += [clause] if isinstance(clause, str) else clause
+    return Statement(tuple(parts))

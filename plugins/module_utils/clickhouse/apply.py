@@ -1,0 +1,47 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""I/O: run the statements of a change, and say truthfully how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import AccessError, Session
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a run came; statements in the form people may see.
+
+    :param done: the server confirmed these
+    :param failed: the server refused this one; ``None`` if it did not
+    :param unknown: no answer came to this one: it may have run or not
+    :param pending: these were not sent
+    :param error: what went wrong
+    """
+
+    done: tuple[str, ...] = ()
+    failed: str | None = None
+    unknown: str | None = None
+    pending: tuple[str, ...] = ()
+    error: AccessError | None = None
+
+
+def apply(session: Session, statements: Sequence[Statement]) -> Outcome:
+    """Run statements in order and stop at the first that fails."""
+    shown = tuple(statement.shown for statement in statements)
+    for index, statement in enumerate(statements):
+        try:
+            session.execute(statement)
+        except AccessError as error:
+            return Outcome(
+                done=shown[:index],
+                failed=shown[index] if error.answered else None,
+                unknown=None if error.answered else shown[index],
+                pending=shown[index + 1 :],
+                error=error,
+            )
+    return Outcome(done=shown)

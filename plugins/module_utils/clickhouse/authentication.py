@@ -1,0 +1,395 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Authentication methods: what was asked, what SHOW CREATE USER says, and whether a password is the same. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    HIDDEN,
+    Secret,
+    WishError,
+    check_name,
+    check_text,
+    literal,
+    literals,
+)
+
+MethodDocument = dict[str, Any]
+
+_SCRAM_ITERATIONS = 4096  # ClickHouse: AuthenticationData::Util::encodeScramSHA256
+
+
+@dataclass(frozen=True)
+class Method:
+    """What one authentication type takes.
+
+    :param parameters: options that are part of what the server shows
+    :param required: those of them without which there is no method
+    :param hash_type: the SQL word that takes a ready hash, for password types
+    :param hash_pattern: what such a hash looks like
+    :param salted: whether the hash can carry a salt
+    """
+
+    parameters: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    password: bool = False
+    hash_type: str = ""
+    hash_pattern: str = ""
+    salted: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "no_password": Method(),
+    "no_authentication": Method(),
+    "plaintext_password": Method(password=True),
+    "sha256_password": Method(password=True, hash_type="sha256_hash", hash_pattern=r"[0-9A-F]{64}", salted=True),
+    "double_sha1_password": Method(password=True, hash_type="double_sha1_hash", hash_pattern=r"[0-9A-F]{40}"),
+    "bcrypt_password": Method(
+        password=True, hash_type="bcrypt_hash", hash_pattern=r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}"
+    ),
+    "scram_sha256_password": Method(
+        password=True, hash_type="scram_sha256_hash", hash_pattern=r"[0-9A-F]{64}", salted=True
+    ),
+    "ldap": Method(parameters=("server",), required=("server",)),
+    "kerberos": Method(parameters=("realm",)),
+    "ssl_certificate": Method(parameters=("common_names", "subject_alt_names")),
+    "ssh_key": Method(parameters=("ssh_keys",), required=("ssh_keys",)),
+    "http": Method(parameters=("server", "scheme"), required=("server",)),
+}
+_SECRET_OPTIONS = ("password", "password_hash", "salt")
+
+
+@dataclass(frozen=True)
+class Credential:
+    """One wished password: as text, or as hash and salt. Never printed.
+
+    :param type: the authentication type
+    :param password: the text, if that was given
+    :param hash: the hash as the server shows it (hexadecimal in upper case, or bcrypt's own form), if that was given
+    :param salt: its salt; empty for none
+    """
+
+    type: str
+    password: str | None = field(default=None, repr=False)
+    hash: str | None = field(default=None, repr=False)
+    salt: str = field(default="", repr=False)
+
+    def matches(self, shown: ShownSecret) -> bool:
+        """Whether a stored secret is this password.
+
+        :raises WishError: if checking bcrypt needs the bcrypt library and it is not installed
+        """
+        if self.hash is not None:
+            return hmac.compare_digest(self.hash + self.salt, shown.hash + shown.salt)
+        password = (self.password or "").encode()
+        if self.type == "bcrypt_password":
+            return bool(_bcrypt("authentication").checkpw(password[:72], shown.hash.encode()))
+        expected = self.password if self.type == "plaintext_password" else digest(self.type, password, shown.salt)
+        return hmac.compare_digest((expected or "").encode(), shown.hash.encode())
+
+    def clause(self) -> tuple[str | Secret, ...]:
+        """The method with its secret, hashed here wherever the type has a hash form."""
+        if self.type == "plaintext_password":
+            return ("plaintext_password BY ", Secret(self.password or ""))
+        method = METHODS[self.type]
+        hashed, salt = self.hash, self.salt
+        if hashed is None:
+            password = (self.password or "").encode()
+            if self.type == "bcrypt_password":
+                bcrypt = _bcrypt("authentication")
+                hashed = bcrypt.hashpw(password, bcrypt.gensalt(12, prefix=b"2a")).decode()
+            else:
+                salt = secrets.token_hex(32).upper() if method.salted else ""
+                hashed = digest(self.type, password, salt)
+        clause: tuple[str | Secret, ...] = (f"{method.hash_type} BY ", Secret(hashed))
+        return (*clause, " SALT ", Secret(salt)) if salt else clause
+
+
+@dataclass(frozen=True)
+class ShownSecret:
+    """A stored secret, where the server shows it: hash (or plain text) and salt."""
+
+    type: str
+    hash: str = field(repr=False)
+    salt: str = field(default="", repr=False)
+
+
+def digest(method: str, password: bytes, salt: str) -> str:
+    """Hash a password as ClickHouse's AuthenticationData does; hexadecimal in upper case.
+
+    :param method: ``sha256_password``, ``double_sha1_password`` or ``scram_sha256_password``
+    :param salt: appended to the password (sha256) or base64 text (scram); empty for none
+    """
+    if method == "double_sha1_password":
+        return hashlib.sha1(hashlib.sha1(password).digest()).hexdigest().upper()
+    if method == "scram_sha256_password":
+        key = base64.b64decode(salt + "=" * (-len(salt) % 4))
+        return hashlib.pbkdf2_hmac("sha256", password, key, _SCRAM_ITERATIONS).hex().upper()
+    return hashlib.sha256(password + salt.encode()).hexdigest().upper()
+
+
+def _bcrypt(option: str) -> Any:
+    try:
+        import bcrypt  # an optional requirement: only this one method needs it
+    except ImportError:
+        raise WishError(
+            option,
+            "bcrypt_password from a text needs the Python library bcrypt (pip install bcrypt); or give password_hash",
+        ) from None
+    return bcrypt
+
+
+# -- what was asked -------------------------------------------------------------------------------------------------
+
+
+def wished(
+    option: str, methods: Sequence[Mapping[str, Any]], times: Mapping[str, str], default_valid_until: str | None
+) -> tuple[list[MethodDocument], list[Credential]]:
+    """Return the wished methods as documents, and their passwords apart.
+
+    :param option: path of the option, for errors
+    :param methods: the option's value
+    :param times: canonical form of every VALID UNTIL text that occurs
+    :param default_valid_until: canonical expiry for methods without their own
+    :return: documents in the order given, and one credential for each password method, in the same order
+    :raises WishError: for a method that lacks something, has something that is not its own, or cannot work
+    """
+    if not methods:
+        raise WishError(option, "an empty list would leave the user without authentication: say type: no_password")
+    documents: list[MethodDocument] = []
+    credentials: list[Credential] = []
+    for index, entry in enumerate(methods):
+        path = f"{option}[{index}]"
+        kind = entry["type"]
+        method = METHODS[kind]
+        allowed = {"type", "valid_until", *method.parameters, *(_SECRET_OPTIONS if method.password else ())}
+        for key in sorted(key for key, value in entry.items() if value is not None and key not in allowed):
+            raise WishError(f"{path}.{key}", f"type {kind} does not take it")
+        for key in method.required:
+            if not entry.get(key):
+                raise WishError(f"{path}.{key}", f"type {kind} needs it")
+        document: MethodDocument = {"type": kind, **_parameters(path, kind, entry)}
+        if method.password:
+            credentials.append(_credential(path, kind, method, entry))
+            document["password"] = HIDDEN
+        valid_until = times[entry["valid_until"]] if entry.get("valid_until") is not None else default_valid_until
+        if valid_until:
+            document["valid_until"] = valid_until
+        documents.append(document)
+    if len(documents) > 1:
+        for lonely in ("no_password", "no_authentication"):
+            if any(document["type"] == lonely for document in documents):
+                raise WishError(option, f"{lonely} cannot stand beside other methods")
+    return documents, credentials
+
+
+def _parameters(path: str, kind: str, entry: Mapping[str, Any]) -> MethodDocument:
+    if kind == "ssl_certificate":
+        common_names, alt_names = entry.get("common_names") or (), entry.get("subject_alt_names") or ()
+        if bool(common_names) == bool(alt_names):
+            raise WishError(path, "ssl_certificate needs either common_names or subject_alt_names")
+        for name in alt_names:
+            if not re.match(r"(DNS|URI):.", name):
+                raise WishError(f"{path}.subject_alt_names", f"{name!r} must begin with DNS: or URI:")
+        key, values = ("common_names", common_names) if common_names else ("subject_alt_names", alt_names)
+        return {key: sorted({check_name(f"{path}.{key}", value) for value in values})}
+    if kind == "ssh_key":
+        keys = []
+        for index, ssh_key in enumerate(entry["ssh_keys"]):
+            key = check_name(f"{path}.ssh_keys[{index}].key", ssh_key["key"])
+            if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key):
+                raise WishError(f"{path}.ssh_keys[{index}].key", "give the base64 part of the public key alone")
+            keys.append({"key": key, "type": ssh_key["type"]})
+        return {"ssh_keys": sorted(keys, key=lambda item: (item["type"], item["key"]))}
+    if kind == "http":
+        return {
+            "server": check_name(f"{path}.server", entry["server"]),
+            "scheme": (entry.get("scheme") or "basic").upper(),
+        }
+    return {key: check_name(f"{path}.{key}", entry[key]) for key in METHODS[kind].parameters if entry.get(key)}
+
+
+def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) -> Credential:
+    password, hashed, salt = (entry.get(key) for key in _SECRET_OPTIONS)
+    if (password is None) == (hashed is None):
+        raise WishError(path, f"{kind} needs either password or password_hash")
+    if password is not None:
+        if salt is not None:
+            raise WishError(f"{path}.salt", "goes with password_hash; with password the module makes a random salt")
+        check_text(f"{path}.password", password)
+        if kind == "bcrypt_password" and len(password.encode()) > 72:
+            raise WishError(f"{path}.password", "bcrypt takes at most 72 bytes")
+        if kind == "bcrypt_password":
+            _bcrypt(f"{path}.password")
+            if "\0" in password:
+                raise WishError(f"{path}.password", "bcrypt cannot take a NUL character")
+        return Credential(kind, password=password)
+    assert hashed is not None
+    if not method.hash_type:
+        raise WishError(f"{path}.password_hash", f"{kind} has no hash form: give password")
+    canonical = hashed if kind == "bcrypt_password" else hashed.upper()
+    if not re.fullmatch(method.hash_pattern, canonical):
+        raise WishError(f"{path}.password_hash", f"is not a hash of {kind}: expected {method.hash_pattern}")
+    if salt and not method.salted:
+        raise WishError(f"{path}.salt", f"{kind} takes no salt")
+    if kind == "scram_sha256_password":
+        try:
+            base64.b64decode((salt or "") + "=" * (-len(salt or "") % 4), validate=True)
+        except ValueError:
+            raise WishError(f"{path}.salt", "the salt of scram_sha256_password must be base64") from None
+        if not salt:
+            raise WishError(f"{path}.salt", "a hash of scram_sha256_password needs its salt")
+    return Credential(kind, hash=canonical, salt=check_text(f"{path}.salt", salt or ""))
+
+
+# -- what the server says -------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|[A-Za-z0-9_+/=.:$-]+|[(),]|\S", re.DOTALL)
+_UNESCAPE = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
+_CLAUSE_AFTER = {"HOST", "DEFAULT", "ROLE", "SETTINGS", "GRANTEES", "IN", "ON"}
+_BY_HASH = {method.hash_type: name for name, method in METHODS.items() if method.hash_type}
+
+
+def _unquote(token: str) -> str:
+    if token[:1] in ("'", "`"):
+        return re.sub(r"\\(.)", lambda match: _UNESCAPE.get(match[1], match[1]), token[1:-1], flags=re.DOTALL)
+    return token
+
+
+def shown_methods(create: str) -> tuple[list[MethodDocument], list[ShownSecret]]:
+    """Read the authentication methods out of ``SHOW CREATE USER``.
+
+    No system table shows ssh keys, an HTTP authenticator's server, secrets, or (in older versions) an expiry, so for
+    these the statement is read token by token; names and strings are whole tokens, whatever they contain.
+
+    :param create: the statement as the server prints it
+    :return: documents as :func:`wished` makes them, and the secrets that are shown, in order
+    """
+    tokens = _TOKEN.findall(create)
+    try:
+        position = tokens.index("IDENTIFIED") + 1
+    except ValueError:
+        return [{"type": "no_password"}], []  # 24.8 leaves the clause out
+    if tokens[position] == "WITH":
+        position += 1
+    documents: list[MethodDocument] = []
+    shown: list[ShownSecret] = []
+    while position < len(tokens) and tokens[position] not in _CLAUSE_AFTER:
+        word = tokens[position]
+        position += 1
+        document: MethodDocument = {"type": _BY_HASH.get(word, word)}
+        values: dict[str, list[str]] = {}
+        key = ""
+        depth = 0
+        while position < len(tokens) and (depth or tokens[position] not in _CLAUSE_AFTER):
+            token = tokens[position]
+            if token == "(" or token == ")":
+                depth += 1 if token == "(" else -1
+            elif depth:
+                pass  # GRANTS (...) of a method: shown by system.users.auth_grants, not ours
+            elif token[:1] == "'" or key in ("KEY", "TYPE"):
+                values.setdefault(key, []).append(_unquote(token))
+                key = ""  # a list goes on under its first word, see below
+            elif token == ",":
+                following = tokens[position + 1]
+                if following[:1] == "'":
+                    key = "CN" if "CN" in values else "SAN"
+                elif following != "KEY":
+                    break
+            elif token == "UNTIL" or token in ("SERVER", "REALM", "SCHEME", "CN", "SAN", "KEY", "TYPE", "SALT", "BY"):
+                key = token
+            position += 1
+        position += 1  # the comma between two methods
+        _fill(document, values)
+        if METHODS.get(document["type"], Method()).password:
+            document["password"] = HIDDEN
+            if "BY" in values:
+                shown.append(ShownSecret(document["type"], values["BY"][0], values.get("SALT", [""])[0]))
+        documents.append(document)
+    return documents, shown
+
+
+def _fill(document: MethodDocument, values: Mapping[str, list[str]]) -> None:
+    for word, key in (("SERVER", "server"), ("REALM", "realm"), ("SCHEME", "scheme")):
+        if word in values:
+            document[key] = values[word][0]
+    for word, key in (("CN", "common_names"), ("SAN", "subject_alt_names")):
+        if word in values:
+            document[key] = sorted(values[word])
+    if "KEY" in values:
+        pairs = zip(values["KEY"], values["TYPE"], strict=True)
+        document["ssh_keys"] = sorted(
+            ({"key": key, "type": kind} for key, kind in pairs), key=lambda item: (item["type"], item["key"])
+        )
+    if "UNTIL" in values:
+        document["valid_until"] = values["UNTIL"][0]
+
+
+def row_methods(
+    types: Sequence[str], parameters: Sequence[Mapping[str, Any]], valid_until: Sequence[str]
+) -> list[MethodDocument]:
+    """Build method documents from a row of ``system.users``.
+
+    :param types: ``auth_type``
+    :param parameters: ``auth_params``, decoded
+    :param valid_until: ``valid_until`` as text, empty for never; may be shorter than ``types`` on versions without it
+    """
+    documents = []
+    for index, kind in enumerate(types):
+        document: MethodDocument = {"type": kind}
+        for key, shown in (("server", "server"), ("realm", "realm")):
+            if parameters[index].get(shown):
+                document[key] = parameters[index][shown]
+        for key in ("common_names", "subject_alt_names"):
+            if parameters[index].get(key):
+                document[key] = sorted(parameters[index][key])
+        if METHODS.get(kind, Method()).password:
+            document["password"] = HIDDEN
+        if index < len(valid_until) and valid_until[index]:
+            document["valid_until"] = valid_until[index]
+        documents.append(document)
+    return documents
+
+
+def method_clause(document: MethodDocument, credential: Credential | None) -> tuple[str | Secret, ...]:
+    """One method as it stands after IDENTIFIED WITH."""
+    kind = document["type"]
+    if credential is not None:
+        parts = list(credential.clause())
+    else:
+        text = kind
+        if "server" in document:
+            text += f" SERVER {literal(document['server'])}"
+        if "scheme" in document:
+            text += f" SCHEME {literal(document['scheme'])}"
+        if "realm" in document:
+            text += f" REALM {literal(document['realm'])}"
+        if "common_names" in document:
+            text += f" CN {literals(document['common_names'])}"
+        if "subject_alt_names" in document:
+            text += f" SAN {literals(document['subject_alt_names'])}"
+        if "ssh_keys" in document:
+            keys = (f"KEY {literal(item['key'])} TYPE {literal(item['type'])}" for item in document["ssh_keys"])
+            text += f" BY {', '.join(keys)}"
+        parts = [text]
+    if "valid_until" in document:
+        parts.append(f" VALID UNTIL {literal(document['valid_until'])}")
+    return tuple(parts)
+
+
+def without_secrets_and_expiry(documents: Sequence[MethodDocument]) -> list[str]:
+    """What two lists of methods are compared by: types and parameters, in any order."""
+    return sorted(
+        repr(sorted((key, value) for key, value in document.items() if key not in ("password", "valid_until")))
+        for document in documents
+    )

@@ -1,0 +1,208 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only network I/O: a session with one ClickHouse server over HTTP(S), by clickhouse-connect."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, WishError
+
+try:
+    import clickhouse_connect
+    from clickhouse_connect import common as clickhouse_common
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    CLICKHOUSE_CONNECT_ERROR: str | None = None
+except ImportError:
+    CLICKHOUSE_CONNECT_ERROR = traceback.format_exc()
+
+AUTHENTICATION_FAILED = 516
+
+
+class AccessError(Exception):
+    """The server refused a request, or could not be reached.
+
+    :param message: the server's words, or the transport's; never the text of a statement with secrets
+    :param code: ClickHouse's error code; ``None`` when no server answered
+    :param name: its name, ``ACCESS_DENIED``
+    :param answered: whether the server said anything: if not, a statement may have run all the same
+    """
+
+    def __init__(self, message: str, code: int | None = None, name: str | None = None, answered: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.name = name
+        self.answered = answered
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to reach a server and who to be there; the ``login_*`` options of every module.
+
+    :param host: name or address
+    :param port: ``None`` for 8443 with TLS and 8123 without
+    :param secure: whether to speak TLS
+    :param validate_certs: whether the server's certificate must be valid
+    :param ca_cert: file with the authorities to trust instead of the system's
+    :param client_cert: file with a client certificate, and its key in ``client_key``
+    :param server_host_name: the name to expect in the certificate if it is not ``host``
+    :param connect_timeout: seconds to wait for a connection
+    :param timeout: seconds to wait for an answer
+    """
+
+    host: str = "localhost"
+    port: int | None = None
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    secure: bool = True
+    validate_certs: bool = True
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    server_host_name: str | None = None
+    connect_timeout: int = 10
+    timeout: int = 60
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Login:
+        """Take the ``login_*`` options of a module.
+
+        :raises WishError: for files that cannot be read, and TLS options without TLS
+        """
+        login = cls(
+            **{
+                key[len("login_") :]: value
+                for key, value in options.items()
+                if key.startswith("login_") and value is not None
+            }
+        )
+        for name in ("ca_cert", "client_cert", "client_key", "server_host_name"):
+            value = getattr(login, name)
+            if value is None:
+                continue
+            if not login.secure:
+                raise WishError(f"login_{name}", "needs login_secure: true")
+            if name != "server_host_name" and not os.access(value, os.R_OK):
+                raise WishError(f"login_{name}", f"cannot read file {value}")
+        if (login.client_key is not None) and login.client_cert is None:
+            raise WishError("login_client_key", "needs login_client_cert")
+        return login
+
+    @property
+    def where(self) -> str:
+        """The address as people write it."""
+        port = self.port or (8443 if self.secure else 8123)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{port}"
+
+
+class Session:
+    """A connection of one user. Opening it asks the server for its version, so a wrong password is found here.
+
+    :raises AccessError: if the server cannot be reached, is not trusted, or refuses the login
+    """
+
+    def __init__(self, login: Login) -> None:
+        self.login = login
+        clickhouse_common.set_setting("autogenerate_session_id", False)
+        try:
+            self._client = clickhouse_connect.get_client(
+                host=login.host,
+                port=login.port or (8443 if login.secure else 8123),
+                username=login.user,
+                password=login.password,
+                interface="https" if login.secure else "http",
+                verify=login.validate_certs,
+                ca_cert=login.ca_cert,
+                client_cert=login.client_cert,
+                client_cert_key=login.client_key,
+                # with a certificate *and* a password the password decides who we are; the certificate only opens TLS
+                tls_mode="strict" if login.client_cert and login.password else None,
+                server_host_name=login.server_host_name,
+                connect_timeout=login.connect_timeout,
+                send_receive_timeout=login.timeout,
+                query_retries=0,  # a statement is never sent twice behind our back
+                client_name="hardened.clickstack",
+            )
+        except Exception as error:
+            raise self._translate(error, f"cannot log in to {login.where} as {login.user!r}") from None
+
+    @property
+    def version(self) -> str:
+        """The server's version, ``26.9.2.1``."""
+        return str(self._client.server_version)
+
+    def query(self, sql: str, settings: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Run a query and return its rows, values as JSON has them.
+
+        :raises AccessError: if the server refuses or does not answer
+        """
+        try:
+            answer = self._client.raw_query(sql, settings=dict(settings or {}), fmt="JSONEachRow")
+        except Exception as error:
+            raise self._translate(error, f"reading from {self.login.where} as {self.login.user!r}") from None
+        return [json.loads(line) for line in answer.split(b"\n") if line]
+
+    def execute(self, statement: Statement) -> None:
+        """Run a statement that changes something.
+
+        :raises AccessError: if the server refuses or does not answer; the message shows the statement without secrets
+        """
+        try:
+            self._client.command(statement.sql)
+        except Exception as error:
+            raise self._translate(
+                error, f"{self.login.where} as {self.login.user!r}: {statement.shown}", statement
+            ) from None
+
+    def admits(self, user: str, password: str) -> bool | None:
+        """Try one login as another user, from here.
+
+        :return: ``True`` if it is let in, ``False`` if authentication failed, ``None`` if the attempt told nothing
+        """
+        if ":" in user:
+            return None  # HTTP Basic cannot carry such a name
+        try:
+            other = Session(replace(self.login, user=user, password=password))
+        except AccessError as error:
+            if error.code == AUTHENTICATION_FAILED:
+                return False
+            # any other refusal by the server comes after the password was accepted; 201 (too many attempts) does not
+            return True if error.code is not None and error.code != 201 else None
+        other.close()
+        return True
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._client.close()
+
+    def _translate(self, error: Exception, doing: str, statement: Statement | None = None) -> AccessError:
+        text = _without_secrets(str(error), self.login, statement)
+        code = getattr(error, "code", None)
+        name = getattr(error, "name", None)
+        if not isinstance(code, int):
+            match = re.search(r"\bCode:\s*(\d+)", text)
+            code = int(match[1]) if match else None
+        if code is None and isinstance(error, (ClickHouseError, OSError, socket.timeout)):
+            return AccessError(f"{doing}: no answer from the server: {text}", answered=False)
+        return AccessError(f"{doing}: {text}", code, name)
+
+
+def _without_secrets(text: str, login: Login, statement: Statement | None) -> str:
+    """Drop the password and a statement's secrets from an error: servers and libraries quote what they were sent."""
+    if statement is not None:
+        text = text.replace(statement.sql, statement.shown)
+        for part in statement.parts:
+            if not isinstance(part, str) and part.value:
+                text = text.replace(part.value, "[HIDDEN]")
+    return text.replace(login.password, "[HIDDEN]") if len(login.password) > 3 else text

@@ -1,0 +1,229 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Grants: the privileges and roles of one user or role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import common
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    Current,
+    Document,
+    EntityType,
+    Ref,
+    Target,
+    Wish,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import (
+    GRANT,
+    REVOKE,
+    REVOKE_OPTION,
+    Grant,
+    GrantError,
+    Rights,
+    Step,
+    difference,
+    render_elements,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    Statement,
+    WishError,
+    check_name,
+    check_text,
+    ident,
+    literals,
+    statement,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
+
+_ELEMENT_OPTIONS = {
+    "privilege": {"type": "list", "elements": "str", "required": True},
+    "scope": {"type": "list", "elements": "str", "required": True},
+}
+OPTIONS: dict[str, Any] = {
+    "grantee": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "mode": {"type": "str", "choices": ["append", "exact", "remove"], "default": "append"},
+    "privileges": {
+        "type": "list",
+        "elements": "dict",
+        "options": {**_ELEMENT_OPTIONS, "grant_option": {"type": "bool", "default": False}},
+    },
+    "partial_revokes": {"type": "list", "elements": "dict", "options": _ELEMENT_OPTIONS},
+    **common.ROLES_OPTION,
+    "cluster": common.OPTIONS["cluster"],
+}
+
+
+def wish(options: Mapping[str, Any], server: Server) -> Wish:
+    """Read the options of one grantee.
+
+    :raises WishError: for anything the server could not take, or that contradicts itself
+    """
+    mode, present = options["mode"], options["state"] == "present"
+    contents = [name for name in ("privileges", "partial_revokes", "roles") if options.get(name) is not None]
+    if not present and contents:
+        raise WishError(
+            contents[0], "state: absent takes everything away, so there is nothing to list; or use mode: remove"
+        )
+    if present and not contents:
+        raise WishError("privileges", "give privileges, partial_revokes or roles (an empty list counts in mode: exact)")
+    if mode == "remove" and options.get("partial_revokes") is not None:
+        raise WishError("partial_revokes", "goes with mode append or exact; in mode remove list the privileges to take")
+    document: Document = {}
+    refs: list[Ref] = []
+    common.wish_roles(options, document, refs)
+    extra: dict[str, Any] = {"mode": mode if present else "exact"}
+    if not present:
+        extra["grants"], extra["revokes"], document["roles"] = [], [], []
+    elif options.get("privileges") is not None or options.get("partial_revokes") is not None:
+        extra["grants"] = _elements("privileges", options.get("privileges") or (), server)
+        extra["revokes"] = _elements("partial_revokes", options.get("partial_revokes") or (), server)
+        if mode == "exact" and options.get("privileges") is None:
+            raise WishError("partial_revokes", "in mode exact it needs privileges beside it")
+    return Wish("grant", check_name("grantee", options["grantee"]), True, document, refs=tuple(refs), extra=extra)
+
+
+def _elements(option: str, entries: Sequence[Mapping[str, Any]], server: Server) -> list[Grant]:
+    grants = []
+    for index, entry in enumerate(entries):
+        for key in ("privilege", "scope"):
+            if not entry[key]:
+                raise WishError(f"{option}[{index}].{key}", "is empty: nothing would happen")
+            for text in entry[key]:
+                check_text(f"{option}[{index}].{key}", text)
+        for scope in entry["scope"]:
+            for privilege in entry["privilege"]:
+                try:
+                    grant = server.privileges.grant(privilege, scope, bool(entry.get("grant_option")))
+                except GrantError as error:
+                    raise WishError(
+                        f"{option}[{index}]", f"{error} (this server is {server.session.version})"
+                    ) from None
+                if grant.scope.wildcard:
+                    server.require(f"{option}[{index}].scope", (24, 10), f"the wildcard in {scope}")
+                grants.append(grant)
+    return grants
+
+
+def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
+    """Return the privileges and roles of these users and roles, as far as they exist.
+
+    A name that is both is the user, as in ``GRANT ... TO name``.
+    """
+    condition = f"WHERE name IN ({literals(names)})"
+    grantees = {}
+    for kind in ("role", "user"):
+        for row in server.session.query(f"SELECT name, storage FROM system.{kind}s {condition}"):
+            grantees[row["name"]] = (kind, row)
+    found: dict[str, Current] = {}
+    for kind in ("user", "role"):
+        members = [name for name, (its_kind, _row) in grantees.items() if its_kind == kind]
+        if not members:
+            continue
+        roles = server.granted_roles(f"{kind}_name", members)
+        rights = _rights(server, kind, members)
+        for name in members:
+            document = {"privileges": rights[name], "roles": roles.get(name, [])}
+            found[name] = common.current(server, grantees[name][1], document)
+    return found
+
+
+def _rights(server: Server, kind: str, names: Sequence[str]) -> dict[str, Rights]:
+    exact = server.has_column("grants", "is_wildcard")
+    columns = ["access_type", "database", "table", "column", "is_partial_revoke", "grant_option"]
+    columns += [name for name in ("access_object", "is_wildcard") if server.has_column("grants", name)]
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for row in server.session.query(
+        f"SELECT {kind}_name AS owner, {', '.join(columns)} FROM system.grants WHERE {kind}_name IN ({literals(names)})"
+    ):
+        rows[row["owner"]].append(row)
+    if exact:
+        return {name: Rights.from_rows(server.privileges, rows[name]) for name in names}
+    # before is_wildcard the table shows db.pre* like db.pre; SHOW GRANTS does not
+    rights = {}
+    for name in names:
+        lines = [str(next(iter(row.values()))) for row in server.session.query(f"SHOW GRANTS FOR {ident(name)}")]
+        rights[name] = Rights.from_show_grants(server.privileges, lines, rows[name])
+    return rights
+
+
+def after(before: Document | None, wished: Wish, server: Server) -> Document:
+    """Return the privileges and roles as they will be."""
+    had: Document = before or {"privileges": Rights(server.privileges), "roles": []}
+    document = dict(had)
+    mode = wished.extra["mode"]
+    if "grants" in wished.extra:
+        rights = Rights(server.privileges) if mode == "exact" else had["privileges"].copy()
+        for grant in wished.extra["grants"]:
+            if mode != "remove":
+                rights.grant(grant)
+            elif grant.grant_option:
+                rights.revoke_grant_option(replace(grant, grant_option=False))
+            else:
+                rights.revoke(grant)
+        for grant in wished.extra["revokes"]:
+            rights.revoke(grant)
+        document["privileges"] = rights
+    if "roles" in wished.document:
+        document["roles"] = _roles(had["roles"], wished.document["roles"], mode)
+    return document
+
+
+def _roles(had: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]], mode: str) -> list[dict[str, Any]]:
+    roles = {role["name"]: role["admin_option"] for role in had} if mode != "exact" else {}
+    for role in wanted:
+        name, admin = role["name"], role["admin_option"]
+        if mode != "remove":
+            roles[name] = admin or roles.get(name, False)
+        elif admin and name in roles:
+            roles[name] = False
+        else:
+            roles.pop(name, None)
+    return [{"name": name, "admin_option": roles[name]} for name in sorted(roles)]
+
+
+def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
+    """Return the statements: what is given first, then what is taken, so that no run opens a gap."""
+    had: Document = before or {"privileges": Rights(server.privileges), "roles": []}
+    steps = difference(had["privileges"], after["privileges"])
+    verbs = [step.verb for step in steps]
+    gap = GRANT in verbs and any(verb != GRANT for verb in verbs[: len(verbs) - verbs[::-1].index(GRANT)])
+    replaced = _replace(wished.name, after["privileges"], target) if gap else None
+    statements = replaced or _statements(wished.name, steps, target)
+    given = [s for s in statements if s.sql.startswith("GRANT")]
+    taken = [s for s in statements if not s.sql.startswith("GRANT")]
+    given += common.grant_roles(wished.name, had, after, target)
+    return given + taken + common.revoke_roles(wished.name, had, after, target)
+
+
+def _statements(name: str, steps: Iterable[Step], target: Target) -> list[Statement]:
+    return [
+        _statement(verb, name, [step.grant for step in batch], target, "WITH GRANT OPTION" if option else "")
+        for (verb, option), batch in groupby(steps, lambda step: (step.verb, step.grant.grant_option))
+    ]
+
+
+def _statement(verb: str, name: str, grants: Iterable[Grant], target: Target, options: str) -> Statement:
+    elements = render_elements(grants)
+    if verb == GRANT:
+        return statement("GRANT", target.on_cluster, elements, f"TO {ident(name)}", options)
+    option_only = "GRANT OPTION FOR" if verb == REVOKE_OPTION else ""
+    return statement(REVOKE, target.on_cluster, option_only, elements, f"FROM {ident(name)}")
+
+
+def _replace(name: str, rights: Rights, target: Target) -> list[Statement]:
+    """Set all privileges at once: where something is granted inside what is revoked, order alone leaves a gap."""
+    steps = difference(Rights(rights.catalogue), rights)
+    grants = [replace(step.grant, grant_option=False) for step in steps if step.verb == GRANT]
+    first = _statement(GRANT, name, grants, target, "WITH REPLACE OPTION")
+    rest = [step for step in steps if step.verb != GRANT or step.grant.grant_option]
+    return [first, *_statements(name, rest, target)]
+
+
+TYPE = EntityType("grant", "", OPTIONS, wish, read, after, alter)

@@ -1,0 +1,389 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Users: who may log in, from where, as whom, with which roles and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse import authentication, canonical
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import common
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    Current,
+    Document,
+    EntityType,
+    Ref,
+    Target,
+    Wish,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    HIDDEN,
+    Clause,
+    Secret,
+    Statement,
+    WishError,
+    check_text,
+    ident,
+    literal,
+    literals,
+    statement,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
+
+DEFAULTS: Document = {
+    "authentication": [{"type": "no_password"}],
+    "host": {"any": True},
+    "default_database": "",
+    "roles": [],
+    "default_roles": {"all": True},
+    "grantees": {"any": True},
+    "settings": [],
+    "profiles": [],
+}
+_METHOD_OPTIONS: dict[str, Any] = {
+    "type": {"type": "str", "required": True, "choices": list(authentication.METHODS)},
+    "password": {"type": "str", "no_log": True},
+    "password_hash": {"type": "str", "no_log": True},
+    "salt": {"type": "str", "no_log": True},
+    "valid_until": {"type": "str"},
+    "server": {"type": "str"},
+    "scheme": {"type": "str"},
+    "realm": {"type": "str"},
+    "common_names": {"type": "list", "elements": "str"},
+    "subject_alt_names": {"type": "list", "elements": "str"},
+    "ssh_keys": {
+        "type": "list",
+        "elements": "dict",
+        "no_log": False,
+        "options": {
+            "key": {"type": "str", "required": True, "no_log": False},
+            "type": {"type": "str", "required": True},
+        },
+    },
+}
+OPTIONS: dict[str, Any] = {
+    **common.OPTIONS,
+    "authentication": {"type": "list", "elements": "dict", "options": _METHOD_OPTIONS},
+    "update_password": {
+        "type": "str",
+        "choices": ["on_drift", "on_create", "always"],
+        "default": "on_drift",
+        "no_log": False,
+    },
+    "valid_until": {"type": "str"},
+    "host": {
+        "type": "dict",
+        "options": {
+            **{name: {"type": "bool", "default": False} for name in ("any", "none", "local")},
+            **{name: {"type": "list", "elements": "str"} for name in ("ip", "name", "regexp", "like")},
+        },
+    },
+    "default_database": {"type": "str"},
+    **common.ROLES_OPTION,
+    "default_roles": common.names_option("all"),
+    "grantees": common.names_option("any"),
+    **common.SETTINGS_OPTIONS,
+    "allow_lockout": {"type": "bool", "default": False},
+}
+NEW_PASSWORD = f"{HIDDEN} (new)"
+
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+def wish(options: Mapping[str, Any], server: Server) -> Wish:
+    """Read the options of one user.
+
+    :raises WishError: for anything the server could not take
+    """
+    document: Document = {}
+    refs: list[Ref] = []
+    credentials: list[authentication.Credential] = []
+    methods = options.get("authentication")
+    texts = [entry["valid_until"] for entry in methods or () if entry.get("valid_until") is not None]
+    if options.get("valid_until") is not None:
+        texts.append(options["valid_until"])
+    times = server.times("valid_until", texts)
+    valid_until = times[options["valid_until"]] if options.get("valid_until") is not None else None
+    if methods is not None:
+        _check_versions(methods, server)
+        document["authentication"], credentials = authentication.wished("authentication", methods, times, valid_until)
+    if options.get("host") is not None:
+        document["host"] = canonical.host("host", options["host"])
+    if options.get("default_database") is not None:
+        document["default_database"] = check_text("default_database", options["default_database"])
+    common.wish_roles(options, document, refs)
+    common.wish_names(options, "default_roles", "all", ("role",), document, refs)
+    common.wish_names(options, "grantees", "any", ("user", "role"), document, refs)
+    common.wish_settings(options, server, document, refs)
+    if "roles" in document:
+        granted = {role["name"] for role in document["roles"]}
+        for key in ("names", "except"):
+            for name in document.get("default_roles", {}).get(key, ()):
+                if name not in granted:
+                    raise WishError(
+                        f"default_roles.{key}", f"role {name} is not among roles, so it cannot be a default"
+                    )
+    extra = {
+        "valid_until": valid_until if methods is None else None,
+        "update_password": options.get("update_password") or "on_drift",
+        "allow_lockout": bool(options.get("allow_lockout")),
+    }
+    return common.base_wish("user", options, document, refs, credentials=tuple(credentials), extra=extra)
+
+
+def _check_versions(methods: Sequence[Mapping[str, Any]], server: Server) -> None:
+    if len(methods) > 1:
+        server.require("authentication", (24, 9), "more than one authentication method")
+    since = {"scram_sha256_password": (25, 3), "no_authentication": (25, 8)}
+    for index, entry in enumerate(methods):
+        if entry["type"] in since:
+            server.require(f"authentication[{index}].type", since[entry["type"]], entry["type"])
+
+
+# -- state ----------------------------------------------------------------------------------------------------------
+
+
+def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
+    """Return the users of these names that exist."""
+    columns = [
+        "name",
+        "storage",
+        "auth_type",
+        "auth_params",
+        "host_ip",
+        "host_names",
+        "host_names_regexp",
+        "host_names_like",
+        "default_roles_all",
+        "default_roles_list",
+        "default_roles_except",
+        "grantees_any",
+        "grantees_list",
+        "grantees_except",
+        "default_database",
+    ]
+    expiry = server.has_column("users", "valid_until")
+    if expiry:
+        columns.append("arrayMap(x -> if(toInt64(x) = 0, '', toString(x)), valid_until) AS expiry")
+    rows = server.session.query(f"SELECT {', '.join(columns)} FROM system.users WHERE name IN ({literals(names)})")
+    found = [row["name"] for row in rows]
+    if not found:
+        return {}
+    settings = common.read_settings(server, "user_name", found)
+    roles = server.granted_roles("user_name", found)
+    users = {}
+    for row in rows:
+        name = row["name"]
+        types, parameters = _authentication_columns(row)
+        if expiry and not {"ssh_key", "http"} & set(types):
+            methods = authentication.row_methods(types, parameters, row["expiry"])
+        else:
+            methods, _shown = authentication.shown_methods(server.show_create_user(name, ident(name)))
+        document: Document = {
+            "authentication": methods,
+            "host": canonical.host(
+                "host",
+                {
+                    "ip": row["host_ip"],
+                    "name": row["host_names"],
+                    "regexp": row["host_names_regexp"],
+                    "like": row["host_names_like"],
+                },
+            ),
+            "default_database": row["default_database"],
+            "roles": roles.get(name, []),
+            "default_roles": common.read_names(row, "default_roles", "all"),
+            "grantees": common.read_names(row, "grantees", "any"),
+            **settings[name],
+        }
+        users[name] = common.current(server, row, document)
+    return users
+
+
+def _authentication_columns(row: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Before 25.1 a user has one method, and the columns are no arrays."""
+    types, parameters = row["auth_type"], row["auth_params"]
+    if isinstance(types, str):
+        types, parameters = [types], [parameters]
+    return list(types), [json.loads(text or "{}") for text in parameters]
+
+
+# -- passwords ------------------------------------------------------------------------------------------------------
+
+
+def settle(server: Server, wished: Wish, current: Current | None) -> tuple[Wish, list[str]]:
+    """Find out whether the wished passwords are the stored ones.
+
+    Compared where the server shows secrets; else tried by one login for each password, where the user's hosts admit
+    this machine; else unknown, which is said and never counted as a change.
+
+    :return: the wish with ``extra["password"]`` set to ``same``, ``different`` or ``unknown``, and warnings
+    """
+    if not wished.present or not wished.credentials:
+        return wished, []
+    verdict, notes = _password_verdict(server, wished, current)
+    return replace(wished, extra={**wished.extra, "password": verdict}), notes
+
+
+def _password_verdict(server: Server, wished: Wish, current: Current | None) -> tuple[str, list[str]]:
+    if current is None or wished.extra["update_password"] == "always":
+        return "different", []
+    before, after = current.document["authentication"], wished.document["authentication"]
+    if authentication.without_secrets_and_expiry(before) != authentication.without_secrets_and_expiry(after):
+        return "different", []
+    if wished.extra["update_password"] == "on_create":
+        return "same", []
+    if server.shows_secrets:
+        _methods, shown = authentication.shown_methods(server.show_create_user(wished.name, ident(wished.name)))
+        if len(shown) == len(wished.credentials):
+            return _compare_shown(wished.credentials, shown), []
+    return _try_logins(server, wished, current)
+
+
+def _compare_shown(
+    credentials: Sequence[authentication.Credential], shown: Sequence[authentication.ShownSecret]
+) -> str:
+    """Pair each wished password with a stored one of its type; both lists have the same types."""
+    left = list(shown)
+    for credential in credentials:
+        match = next((item for item in left if item.type == credential.type and credential.matches(item)), None)
+        if match is None:
+            return "different"
+        left.remove(match)
+    return "same"
+
+
+def _try_logins(server: Server, wished: Wish, current: Current) -> tuple[str, list[str]]:
+    reason = ""
+    refused = False
+    for credential in wished.credentials:
+        if credential.password is None:
+            reason = "only its hash was given"
+            continue
+        admitted = server.session.admits(wished.name, credential.password)
+        if admitted:
+            continue
+        refused = refused or admitted is False
+        reason = reason or "a login with it was refused"
+    if not reason:
+        return "same", []
+    if refused:
+        # A refusal means "wrong password" only if nothing else can have refused us: not the hosts, not the expiry.
+        address = server.client_address()
+        if address is None:
+            reason += ", and the server does not say from which address it sees this machine"
+        elif not canonical.host_admits(current.document["host"], address):
+            reason += f", as it must be from {address}: the user's hosts do not (or may not) admit this machine"
+        elif any("valid_until" in method for method in current.document["authentication"]):
+            reason += ", which the user's VALID UNTIL may have caused"
+        else:
+            return "different", []
+    return "unknown", [
+        f"user {wished.name}: whether the stored password is the wanted one cannot be known ({reason});"
+        " it was left alone. Use update_password: always to set it."
+    ]
+
+
+# -- change ---------------------------------------------------------------------------------------------------------
+
+
+def after(before: Document | None, wished: Wish, server: Server) -> Document:
+    """Return the user as it will be."""
+    document = {**(before or DEFAULTS), **wished.document}
+    valid_until = wished.extra.get("valid_until")
+    if valid_until is not None:
+        methods = [{key: value for key, value in m.items() if key != "valid_until"} for m in document["authentication"]]
+        document["authentication"] = [{**m, "valid_until": valid_until} if valid_until else m for m in methods]
+    elif "authentication" in wished.document:
+        document["authentication"] = _authentication_after(before, wished)
+    if before is not None and "roles" in wished.document and "default_roles" not in wished.document:
+        # a revoked role leaves the lists of default roles with it
+        granted = {role["name"] for role in document["roles"]}
+        lists = {
+            key: [name for name in value if name in granted] if isinstance(value, list) else value
+            for key, value in document["default_roles"].items()
+        }
+        document["default_roles"] = canonical.names("default_roles", lists, "all")
+    return document
+
+
+def _authentication_after(before: Document | None, wished: Wish) -> list[authentication.MethodDocument]:
+    methods: list[authentication.MethodDocument] = wished.document["authentication"]
+    if wished.extra.get("password") == "different":
+        return [{**method, "password": NEW_PASSWORD} if "password" in method else method for method in methods]
+    if before is not None and sorted(map(repr, map(sorted_items, methods))) == sorted(
+        map(repr, map(sorted_items, before["authentication"]))
+    ):
+        return list(before["authentication"])  # the same in another order is the same
+    return methods
+
+
+def sorted_items(document: Document) -> list[tuple[str, Any]]:
+    """A document in a form that can be compared whatever the order of its keys."""
+    return sorted(document.items())
+
+
+def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
+    """Return the statements that make one user what it should be: clauses, then roles, then default roles."""
+    clauses: list[Clause] = []
+    if before is None or common.changed(before, after, "authentication"):
+        clauses.append(_authentication_clause(wished, before, after))
+    if common.changed(before or DEFAULTS, after, "host"):
+        clauses.append(host_clause(after["host"]))
+    if common.changed(before or DEFAULTS, after, "default_database"):
+        database = after["default_database"]
+        clauses.append(f"DEFAULT DATABASE {ident(database) if database else 'NONE'}")
+    if common.changed(before or DEFAULTS, after, "settings", "profiles"):
+        clauses.append(common.settings_clause(after, server, "PROFILE"))
+    if common.changed(before or DEFAULTS, after, "grantees"):
+        clauses.append(common.names_clause("GRANTEES", after["grantees"], "any"))
+    statements = []
+    if before is None or clauses:
+        statements.append(statement(common.head("USER", wished, before is not None, target), *clauses))
+    statements += common.grant_roles(wished.name, before, after, target)
+    if common.changed(before or DEFAULTS, after, "default_roles"):
+        clause = common.names_clause("DEFAULT ROLE", after["default_roles"], "all")
+        statements.append(statement(f"ALTER USER {ident(wished.name)}", target.on_cluster, clause))
+    return statements + common.revoke_roles(wished.name, before, after, target)
+
+
+def _authentication_clause(wished: Wish, before: Document | None, after: Document) -> Clause:
+    methods: list[authentication.MethodDocument] = after["authentication"]
+    if "authentication" not in wished.document:
+        expiry = wished.extra.get("valid_until")
+        identified = "IDENTIFIED WITH no_password " if before is None else ""
+        return identified + (f"VALID UNTIL {literal(expiry or 'infinity')}" if expiry is not None else "")
+    if before is not None and wished.extra.get("password") in ("same", "unknown"):
+        expiries = {method.get("valid_until", "") for method in methods}
+        if len(expiries) == 1:
+            # only the expiry differs, so no secret needs to travel
+            return f"VALID UNTIL {literal(expiries.pop() or 'infinity')}"
+    clause: list[str | Secret] = []
+    credentials = iter(wished.credentials)
+    for index, method in enumerate(methods):
+        credential = next(credentials) if "password" in method else None
+        parts = list(authentication.method_clause(method, credential))
+        parts[0] = (", " if index else "IDENTIFIED WITH ") + str(parts[0])
+        clause.extend(parts)
+    return tuple(clause)
+
+
+def host_clause(document: canonical.HostDocument) -> str:
+    """Return the HOST clause."""
+    if document.get("any"):
+        return "HOST ANY"
+    if document.get("none"):
+        return "HOST NONE"
+    parts = ["LOCAL"] if document.get("local") else []
+    for kind in ("ip", "name", "regexp", "like"):
+        if document.get(kind):
+            parts.append(f"{kind.upper()} {literals(document[kind])}")
+    return "HOST " + ", ".join(parts)
+
+
+TYPE = EntityType("user", "USER", OPTIONS, wish, read, after, alter, settle)

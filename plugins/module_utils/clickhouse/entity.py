@@ -1,0 +1,126 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an entity type is: its fields, how each becomes SQL, and what a change of one entity consists of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.authentication import Credential
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, ident
+
+if TYPE_CHECKING:
+    from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
+
+Document = dict[str, Any]
+"""An entity in canonical form: one key for each field, in the shape of the module's own options."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A name that a wish relies on.
+
+    :param kinds: the entity kinds it may be, ``("role",)``
+    :param name: the name
+    :param option: the option that says so
+    """
+
+    kinds: tuple[str, ...]
+    name: str
+    option: str
+
+
+@dataclass(frozen=True)
+class Current:
+    """An entity as the server has it.
+
+    :param document: all its fields
+    :param storage: the name of the access storage it lives in
+    :param read_only: whether that storage can be changed by SQL
+    """
+
+    document: Document
+    storage: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An entity as the operator wants it.
+
+    :param kind: ``user``
+    :param name: its name
+    :param present: whether it should exist
+    :param document: only the fields that were given, in canonical form
+    :param storage: the access storage it should live in; ``None``: wherever it is
+    :param refs: the names it relies on
+    :param credentials: passwords, one for each password method in ``document["authentication"]``
+    :param extra: what only the kind's own functions read
+    """
+
+    kind: str
+    name: str
+    present: bool = True
+    document: Document = field(default_factory=dict)
+    storage: str | None = None
+    refs: tuple[Ref, ...] = ()
+    credentials: tuple[Credential, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where statements run.
+
+    :param cluster: name for ON CLUSTER; ``None`` for the connected server alone
+    """
+
+    cluster: str | None = None
+
+    @property
+    def on_cluster(self) -> str:
+        """The clause, or nothing."""
+        return f"ON CLUSTER {ident(self.cluster)}" if self.cluster else ""
+
+
+@dataclass(frozen=True)
+class EntityType:
+    """One kind of access entity: data, and the functions only it can know.
+
+    :param kind: its name in options and results, ``settings_profile``
+    :param keyword: its name in SQL, ``SETTINGS PROFILE``
+    :param options: the argument spec of its module, without the connection
+    :param wish: ``(options, server) -> Wish``: the options in canonical form
+    :param read: ``(server, names) -> {name: Current}``
+    :param after: ``(current document or None, wish, server's facts) -> Document``: what will be there
+    :param alter: ``(wish, before or None, after, target, server's facts) -> statements`` that make the change
+    :param settle: ``(server, wish, current) -> (wish, notes)``: what only the server can tell about a wish (passwords)
+    """
+
+    kind: str
+    keyword: str
+    options: Mapping[str, Any]
+    wish: Callable[[Mapping[str, Any], Server], Wish]
+    read: Callable[[Server, Sequence[str]], dict[str, Current]]
+    after: Callable[[Document | None, Wish, Server], Document]
+    alter: Callable[[Wish, Document | None, Document, Target, Server], list[Statement]]
+    settle: Callable[[Server, Wish, Current | None], tuple[Wish, Sequence[str]]] | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a run does to one entity.
+
+    :param before: ``None`` if it does not exist
+    :param after: ``None`` if it will not exist
+    :param statements: in the order they run; empty if there is nothing to do
+    """
+
+    kind: str
+    name: str
+    before: Document | None
+    after: Document | None
+    statements: tuple[Statement, ...] = ()

@@ -1,0 +1,18 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The entity types, in dependency order: what comes later may refer to what comes earlier."""
+
+from __future__ import annotations
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import (
+    grant,
+    role,
+    settings_profile,
+    user,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import EntityType
+
+TYPES: dict[str, EntityType] = {
+    entity_type.kind: entity_type for entity_type in (settings_profile.TYPE, role.TYPE, user.TYPE, grant.TYPE)
+}
