@@ -10,6 +10,8 @@ and an environment whose stamp differs is made anew. Runs on the standard librar
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import glob
 import hashlib
@@ -18,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +113,8 @@ def create(name: str) -> None:
         return
     started = time.monotonic()
     shutil.rmtree(target, ignore_errors=True)
-    make_empty(target, python)
+    with one_at_a_time():
+        make_empty(target, python)
     # --no-deps: the file lists everything that belongs in the environment, so nothing unpinned can slip in.
     install = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
     install += ["--disable-pip-version-check", "--no-input", "-r", str(REQUIREMENTS / f"{name}.txt")]
@@ -118,6 +122,15 @@ def create(name: str) -> None:
         sys.exit(f"environment {name}: pip could not install what tests/requirements/{name}.txt lists")
     stamp.write_text(fingerprint(name, python))
     print(f"  ready  {name} on Python {version_of(python)} ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Keep two runs of this script from both installing what Python lacks."""
+    VENVS.mkdir(parents=True, exist_ok=True)
+    with (VENVS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def version_of(python: str) -> str:
@@ -145,6 +158,7 @@ def make_empty(target: Path, python: str) -> None:
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             sys.exit(f"{python} cannot make virtual environments: install {package} first (apt-get install {package})")
         apt = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        print(f"  installing {package}, which {python} needs", flush=True)
         subprocess.run(["apt-get", "update", "-qq"], env=apt, check=True)
         subprocess.run(["apt-get", "install", "-y", "-qq", package], env=apt, stdout=subprocess.DEVNULL, check=True)
         subprocess.run([python, "-m", "venv", str(target)], check=True)
