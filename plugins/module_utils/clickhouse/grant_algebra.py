@@ -373,9 +373,15 @@ class PrivilegeCatalogue:
 
     def leaves(self, name: str, kind: str = "global") -> tuple[str, ...]:
         """The privileges a name stands for at a kind of scope (global, database, table, column, object)."""
-        level = self.levels[name]
-        here = level is not None and not self.is_retired(name) and (kind == "global" or level in _LEVELS[kind])
-        below = (leaf for child in self.children.get(name, ()) for leaf in self.leaves(child, kind))
+        level, members = self.levels[name], self.children.get(name, ())
+        # NAMED COLLECTION ADMIN is a privilege beside its members, but the server shows it only with all of them.
+        here = (
+            level is not None
+            and len(members) < 2
+            and not self.is_retired(name)
+            and (kind == "global" or level in _LEVELS[kind])
+        )
+        below = (leaf for member in members for leaf in self.leaves(member, kind))
         return ((name,) if here else ()) + tuple(below)
 
     def collapse(self, wanted: Iterable[str], kind: str) -> list[str]:
@@ -618,7 +624,9 @@ def _line_steps(catalogue: PrivilegeCatalogue, line: str) -> Iterator[tuple[str,
 def _moves(current: Rights, desired: Rights) -> list[tuple[str, str, str, bool]]:
     """(verb, leaf, prefix, option), wide before narrow, that turn current into desired."""
     work, moves = current.copy(), list[tuple[str, str, str, bool]]()
-    for leaf in [name for name in current.catalogue.levels if name in current._maps or name in desired._maps]:
+    # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first.
+    reach = {leaf: current.catalogue.leaves(leaf) for leaf in {**current._maps, **desired._maps}}
+    for leaf in sorted(reach, key=lambda leaf: (-len(reach[leaf]), leaf)):
         goal, start = desired._maps.get(leaf, ({}, {})), current._maps.get(leaf, ({}, {}))
         # A step changes nothing outside its scope, so settling each scope in tree order settles them all.
         for prefix in sorted({key for scopes in goal + start for key in scopes}):
@@ -627,7 +635,8 @@ def _moves(current: Rights, desired: Rights) -> list[tuple[str, str, str, bool]]
             if (access, option) == (has_access, has_option):
                 continue
             verb = REVOKE if not access else REVOKE_OPTION if has_option else GRANT
-            work._apply(verb, leaf, prefix, option)
+            for taken in reach[leaf]:
+                work._apply(verb, taken, prefix, option)
             moves.append((verb, leaf, prefix, option))
     return moves
 
@@ -668,7 +677,7 @@ def difference(current: Rights, desired: Rights) -> list[Step]:
     revoked: set[tuple[str, str]] = set()
     for verb, leaf, prefix, option in moves:
         if verb != GRANT:
-            revoked.add((leaf, prefix))
-        waits = verb != GRANT or any((leaf, prefix[:n]) in revoked for n in range(len(prefix)))
+            revoked.update((taken, prefix) for taken in current.catalogue.leaves(leaf))
+        waits = verb != GRANT or any((leaf, prefix[:n]) in revoked for n in range(len(prefix) + 1))
         phased.append((int(waits), verb, leaf, prefix, option))
     return _merge(current.catalogue, phased)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import (
+    database,
     grant,
     role,
     settings_profile,
@@ -14,5 +15,6 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import EntityType
 
 TYPES: dict[str, EntityType] = {
-    entity_type.kind: entity_type for entity_type in (settings_profile.TYPE, role.TYPE, user.TYPE, grant.TYPE)
+    entity_type.kind: entity_type
+    for entity_type in (database.TYPE, settings_profile.TYPE, role.TYPE, user.TYPE, grant.TYPE)
 }
