@@ -20,7 +20,6 @@ ENGINES := chdb-26.9 chdb-25.8 chdb-24.8
 
 # Ansible finds collections here and nowhere else: what runs is the installed artifact, not the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/installed
-export ANSIBLE_COLLECTIONS_SCAN_SYS_PATH := false
 export ANSIBLE_HOME := $(CURDIR)/.build/ansible
 export ANSIBLE_LOCALHOST_WARNING := false
 export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
@@ -47,7 +46,7 @@ setup-demo:
 	@$(BIN)/python $(TOOLS)/artifact.py >.build/artifact.log 2>&1 || { cat .build/artifact.log; exit 1; }
 
 demo: setup-demo ## run the main job on a sandbox ClickHouse, then show what each user may do
-	@PATH="$(BIN):$$PATH" tests/demo/run
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false tests/demo/run
 
 test: setup ## run every check and every test
 	@rm -rf .build/log
@@ -71,13 +70,13 @@ artifact: ## build the artifact, check what is in it, install it into .build/ins
 	@$(PART) run $@ $(BIN)/python $(TOOLS)/artifact.py
 
 integration: artifact ## real playbooks with the installed collection, on the sandbox or on CLICKHOUSE_URL
-	@PATH="$(BIN):$$PATH" $(PART) run $@ $(PYTEST) tests/integration
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/integration
 
 importer: artifact ## galaxy-importer on the artifact, warnings count
 	@$(PART) run $@ $(TOOLS)/importer.sh
 
-lint: ## ansible-lint, profile production
-	@PATH="$(BIN):$$PATH" $(PART) run $@ $(BIN)/ansible-lint --offline --strict --profile production
+lint: artifact ## ansible-lint, profile production
+	@PATH="$(BIN):$$PATH" $(PART) run $@ $(BIN)/ansible-lint --offline --strict --profile production --nocolor
 
 changelog: ## antsibull-changelog lint, and CHANGELOG.rst says what the fragments say
 	@PATH="$(BIN):$$PATH" $(PART) run $@ $(TOOLS)/changelog.sh
@@ -92,7 +91,7 @@ shellcheck: ## shellcheck on the shell scripts
 	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh
 
 bench: setup-demo ## measure the modules against the sandbox
-	@PATH="$(BIN):$$PATH" tests/bench/run
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false tests/bench/run
 
 clean: ## remove everything that make built
 	rm -rf .build tests/output

@@ -64,13 +64,10 @@ def main() -> None:
     artifact = build()
     with tarfile.open(artifact) as archive:
         contents = {member.name for member in archive if not member.isdir()}
-        empty = {
-            member.name
-            for member in archive
-            if member.isdir() and not any(name.startswith(f"{member.name}/") for name in contents)
-        }
+        folders = {member.name for member in archive if member.isdir()}
     wanted = wanted_files()
-    wrong = [f"does not belong in the artifact: {path}" for path in sorted(contents - wanted | empty)]
+    strangers = contents - wanted | {path for path in folders if path.split("/")[0] not in (*FOLDERS, "changelogs")}
+    wrong = [f"does not belong in the artifact: {path}" for path in sorted(strangers)]
     wrong += [f"missing from the artifact: {path}" for path in sorted(wanted - contents)]
     if wrong:
         sys.exit("\n".join(wrong))
