@@ -1,0 +1,117 @@
+"""How the integration tests run what users run: modules with their real main(), and real playbooks.
+
+`module` runs a module in this process, for the many small cases; `playbook` runs ansible-playbook on the installed
+collection. Both talk to the server of the `clickhouse` fixture: the sandbox in every version, or CLICKHOUSE_URL.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+
+MODULES = "ansible_collections.hardened.clickstack.plugins.modules"
+ROOT = Path(__file__).parents[2]
+
+
+class Failed(Exception):
+    """A module that failed; `result` is what it said."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(result["msg"])
+        self.result = result
+
+
+@pytest.fixture
+def module(clickhouse: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Run a module: `module("user", {...}, check=True)`; raises `Failed`."""
+
+    def run(name: str, options: dict[str, Any], check: bool = False, **login: Any) -> dict[str, Any]:
+        arguments = {**clickhouse.login, **login, **options, "_ansible_check_mode": check, "_ansible_diff": True}
+        capsys.readouterr()
+        with patch_module_args(arguments), pytest.raises(SystemExit) as end:
+            importlib.import_module(f"{MODULES}.clickhouse_{name}").main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        if end.value.code:
+            raise Failed(result)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def converges(module: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Check, apply, apply again: the prediction is the truth, and the second run finds nothing to do."""
+
+    def run(name: str, options: dict[str, Any], changed: bool = True, **login: Any) -> dict[str, Any]:
+        predicted = module(name, options, check=True, **login)
+        applied = module(name, options, **login)
+        again = module(name, options, **login)
+        assert predicted["changed"] is applied["changed"] is changed, applied
+        assert again["changed"] is False, again["statements"]
+        assert predicted["diff"] == applied["diff"]
+        assert predicted["statements"] == applied["statements"]
+        assert again["statements"] == []
+        assert _without_marks(applied["entity"]) == again["entity"]
+        assert again["diff"]["before"] == again["diff"]["after"]
+        return applied
+
+    return run
+
+
+def _without_marks(entity: dict[str, Any]) -> dict[str, Any]:
+    """A password that was set reads as new in the diff of that run only."""
+    return json.loads(json.dumps(entity).replace("[HIDDEN] (new)", "[HIDDEN]"))
+
+
+class Run:
+    """One run of ansible-playbook."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code = process.returncode
+        self.output = process.stdout + process.stderr
+
+    @property
+    def recap(self) -> dict[str, int]:
+        """The counts of the last line: ok, changed, failed, skipped."""
+        last = re.findall(r"^\S+\s+: (ok=.*)$", self.output, re.MULTILINE)[-1]
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", last)}
+
+
+@pytest.fixture
+def playbook(clickhouse: Any, tmp_path: Path) -> Callable[..., Run]:
+    """Run ansible-playbook: on a list of plays, or on a playbook's name; the connection comes from the environment."""
+
+    def run(plays: list[dict[str, Any]] | str, *arguments: str, **environment: str) -> Run:
+        name = plays if isinstance(plays, str) else str(tmp_path / "playbook.yml")
+        if not isinstance(plays, str):
+            Path(name).write_text(yaml.safe_dump(plays, sort_keys=False))
+        process = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "-c", "local", name, *arguments],
+            env={
+                **os.environ,
+                **clickhouse.environment,
+                "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".build/installed")),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
+                "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
+                "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Run(process)
+
+    return run
