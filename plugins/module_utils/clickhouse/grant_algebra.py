@@ -44,8 +44,8 @@ _LEVELS = {
 _EXAMPLES = {"global": "*.*", "database": "database.*", "table": "database.table", "object": "name"}
 # Privileges that became objects of READ and WRITE in 25.7; still listed there, but empty words.
 _SOURCES = frozenset(
-    ["FILE", "URL", "REMOTE", "MONGO", "REDIS", "MYSQL", "POSTGRES", "SQLITE", "ODBC", "JDBC", "HDFS", "S3", "HIVE"]
-    + ["AZURE", "KAFKA", "NATS", "RABBITMQ", "YTSAURUS", "ARROW FLIGHT", "BIGQUERY", "DISK", "SOURCES"]
+    """FILE, URL, REMOTE, MONGO, REDIS, MYSQL, POSTGRES, SQLITE, ODBC, JDBC, HDFS, S3, HIVE, AZURE, KAFKA, NATS,
+    RABBITMQ, YTSAURUS, ARROW FLIGHT, BIGQUERY, DISK, SOURCES""".replace("\n   ", "").split(", ")
 )
 
 GRANT, REVOKE, REVOKE_OPTION = "GRANT", "REVOKE", "REVOKE GRANT OPTION FOR"
@@ -415,7 +415,7 @@ class PrivilegeCatalogue:
             raise GrantError(f"{grant.render()}: columns need one table, `database.table`")
         reached = list(self.reach(grant))
         if not reached and name != "NONE":
-            fits = [f"`{text}`" for kind, text in _EXAMPLES.items() if self.leaves(name, kind)]
+            fits = [f"`{text}`" for kind, text in _EXAMPLES.items() if self.leaves(name, kind)] or ["`*.*`"]
             kind = "column" if grant.columns else scope.kind
             raise GrantError(f"{name} cannot apply to a {kind} ({grant.render()}): grant it on {' or '.join(fits)}")
         return reached
@@ -449,7 +449,8 @@ class PrivilegeCatalogue:
 
 def _value(scopes: Mapping[str, bool], prefix: str) -> bool:
     """What holds at a scope: the value of the narrowest entry around it."""
-    return next((scopes[prefix[:n]] for n in range(len(prefix), -1, -1) if prefix[:n] in scopes), False)
+    around = [scope for scope in scopes if prefix.startswith(scope)]
+    return scopes[max(around, key=len)] if around else False
 
 
 def _set(scopes: dict[str, bool], prefix: str, value: bool) -> None:
@@ -637,7 +638,7 @@ def _moves(current: Rights, desired: Rights) -> list[tuple[str, str, str, bool]]
             verb = REVOKE if not access else REVOKE_OPTION if has_option else GRANT
             for taken in reach[leaf]:
                 work._apply(verb, taken, prefix, option)
-            moves.append((verb, leaf, prefix, option))
+                moves.append((verb, taken, prefix, option))
     return moves
 
 
@@ -677,7 +678,7 @@ def difference(current: Rights, desired: Rights) -> list[Step]:
     revoked: set[tuple[str, str]] = set()
     for verb, leaf, prefix, option in moves:
         if verb != GRANT:
-            revoked.update((taken, prefix) for taken in current.catalogue.leaves(leaf))
+            revoked.add((leaf, prefix))
         waits = verb != GRANT or any((leaf, prefix[:n]) in revoked for n in range(len(prefix) + 1))
         phased.append((int(waits), verb, leaf, prefix, option))
     return _merge(current.catalogue, phased)

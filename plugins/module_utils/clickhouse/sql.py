@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ HIDDEN = "[HIDDEN]"
 _ESCAPES = str.maketrans(
     {"\\": "\\\\", "\0": "\\0", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"},
 )
+_ESCAPED = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0"}
 
 
 class WishError(ValueError):
@@ -64,6 +66,24 @@ def ident(name: str) -> str:
 def literal(value: str) -> str:
     """Quote a string literal."""
     return "'" + value.translate(_ESCAPES).replace("'", "\\'") + "'"
+
+
+def unquote(token: str) -> str:
+    """Return what a quoted identifier or string literal means; a quote inside may be escaped or doubled.
+
+    ClickHouse keeps the backslash of an escape it does not know.
+    """
+    quote = token[0]
+
+    def plain(match: re.Match[str]) -> str:
+        part = match[0]
+        if part[0] == quote:
+            return quote
+        if len(part) == 4:
+            return chr(int(part[2:], 16))
+        return _ESCAPED.get(part[1], part[1] if part[1] in "\\`\"'/=" else part)
+
+    return re.sub(rf"\\x[0-9A-Fa-f]{{2}}|\\.|{quote}{quote}", plain, token[1:-1], flags=re.DOTALL)
 
 
 def idents(names: Iterable[str]) -> str:

@@ -62,6 +62,11 @@ class Server:
         return str(self.session.query("SELECT currentUser() AS name")[0]["name"])
 
     @cached_property
+    def now(self) -> str:
+        """The server's time in its own time zone, in the form ``VALID UNTIL`` is shown in."""
+        return str(self.session.query("SELECT toString(now()) AS now")[0]["now"])
+
+    @cached_property
     def _columns(self) -> dict[str, set[str]]:
         rows = self.session.query(
             "SELECT table, groupArray(name) AS names FROM system.columns"

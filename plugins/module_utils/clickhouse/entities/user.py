@@ -206,7 +206,7 @@ def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
 
 
 def _authentication_columns(row: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Before 25.1 a user has one method, and the columns are no arrays."""
+    """Before 24.9 a user has one method, and the columns are no arrays."""
     types, parameters = row["auth_type"], row["auth_params"]
     if isinstance(types, str):
         types, parameters = [types], [parameters]
@@ -259,30 +259,25 @@ def _compare_shown(
 
 
 def _try_logins(server: Server, wished: Wish, current: Current) -> tuple[str, list[str]]:
+    """Try each password where a refusal, or being let in, can mean anything."""
+    address = server.client_address()
+    admitted = canonical.host_admits(current.document["host"], address) if address else None
     reason = ""
-    refused = False
-    for credential in wished.credentials:
-        if credential.password is None:
-            reason = "only its hash was given"
-            continue
-        admitted = server.session.admits(wished.name, credential.password)
-        if admitted:
-            continue
-        refused = refused or admitted is False
-        reason = reason or "a login with it was refused"
-    if not reason:
-        return "same", []
-    if refused:
-        # A refusal means "wrong password" only if nothing else can have refused us: not the hosts, not the expiry.
-        address = server.client_address()
-        if address is None:
-            reason += ", and the server does not say from which address it sees this machine"
-        elif not canonical.host_admits(current.document["host"], address):
-            reason += f", as it must be from {address}: the user's hosts do not (or may not) admit this machine"
-        elif any("valid_until" in method for method in current.document["authentication"]):
-            reason += ", which the user's VALID UNTIL may have caused"
-        else:
+    if admitted is False:
+        reason = f"the user's hosts do not admit this machine, {address}"
+    elif any(credential.password is None for credential in wished.credentials):
+        reason = "only its hash was given"
+    elif any(method.get("valid_until", "~") <= server.now for method in current.document["authentication"]):
+        reason = "the user's VALID UNTIL is over"
+    else:
+        answers = {server.session.admits(wished.name, str(item.password)) for item in wished.credentials}
+        if answers == {True}:
+            return "same", []
+        if False in answers and admitted:
             return "different", []
+        reason = "a login was refused, which a HOST restriction may have caused as well"
+        if None in answers:
+            reason = "the login attempt told nothing"
     return "unknown", [
         f"user {wished.name}: whether the stored password is the wanted one cannot be known ({reason});"
         " it was left alone. Use update_password: always to set it."
