@@ -22,6 +22,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql
     check_text,
     literal,
     literals,
+    unquote,
 )
 
 MethodDocument = dict[str, Any]
@@ -255,15 +256,12 @@ def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) 
 # -- what the server says -------------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|[A-Za-z0-9_+/=.:$-]+|[(),]|\S", re.DOTALL)
-_UNESCAPE = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
 _CLAUSE_AFTER = {"HOST", "DEFAULT", "ROLE", "SETTINGS", "GRANTEES", "IN", "ON"}
 _BY_HASH = {method.hash_type: name for name, method in METHODS.items() if method.hash_type}
 
 
 def _unquote(token: str) -> str:
-    if token[:1] in ("'", "`"):
-        return re.sub(r"\\(.)", lambda match: _UNESCAPE.get(match[1], match[1]), token[1:-1], flags=re.DOTALL)
-    return token
+    return unquote(token) if token[:1] in ("'", "`") else token
 
 
 def shown_methods(create: str) -> tuple[list[MethodDocument], list[ShownSecret]]:

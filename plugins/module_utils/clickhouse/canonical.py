@@ -6,15 +6,20 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     WishError,
     check_name,
     check_text,
+    literal,
+    unquote,
 )
 
 HostDocument = dict[str, Any]
@@ -75,10 +80,37 @@ def host(option: str, wanted: Mapping[str, Any]) -> HostDocument:
     return document
 
 
+def stored_host(
+    ip: Iterable[str], names: Iterable[str], names_regexp: Iterable[str], names_like: Iterable[str]
+) -> HostDocument:
+    """Return the ``host_*`` columns of ``system.users`` in the form :func:`host` gives.
+
+    A subnet that nobody can wish for here (``10.0.0.0/255.0.255.0``) is kept as the server shows it.
+    """
+    known: list[str] = []
+    odd: list[str] = []
+    for text in ip:
+        try:
+            _network("ip", text)
+            known.append(text)
+        except WishError:
+            odd.append(text)
+    lists = {"name": names, "regexp": names_regexp, "like": names_like}
+    document = host("host", {"ip": known, **{kind: [text for text in texts if text] for kind, texts in lists.items()}})
+    if odd and "any" not in document:
+        document = {**document, "ip": [*document.get("ip", ()), *sorted(odd)]}
+        document.pop("none", None)
+    return document
+
+
 def _network(option: str, text: str) -> IPNetwork:
     """Parse ``address``, ``address/bits`` or ``address/netmask``; host bits are dropped, as ClickHouse does."""
     address, slash, mask = text.strip().partition("/")
+    if address.lower() == "::ffff:":
+        address += "0.0.0.0"  # ClickHouse leaves these zeros out when it shows an address
     try:
+        if "%" in address:
+            raise ValueError("ClickHouse has no zones")
         parsed = ipaddress.ip_address(address)
         if slash and not mask.isdigit():
             mask = str(_mask_bits(ipaddress.ip_address(mask), parsed.version))
@@ -100,8 +132,11 @@ def _mask_bits(mask: IPAddress, version: int) -> int:
 
 def _is_loopback(network: IPNetwork) -> bool:
     if isinstance(network, ipaddress.IPv4Network):
-        return network.subnet_of(ipaddress.ip_network("127.0.0.0/8"))  # type: ignore[arg-type]
-    return network in (ipaddress.ip_network("::1/128"), ipaddress.ip_network("::ffff:127.0.0.1/128"))
+        return network.subnet_of(ipaddress.IPv4Network("127.0.0.0/8"))
+    return network.subnet_of(ipaddress.IPv6Network("::ffff:127.0.0.0/104")) or network == _LOOPBACK
+
+
+_LOOPBACK = ipaddress.IPv6Network("::1/128")
 
 
 def _network_order(network: IPNetwork) -> tuple[bool, int, int, int]:
@@ -122,7 +157,8 @@ def host_admits(document: HostDocument, address: str) -> bool | None:
 
     :param document: as :func:`host` returns it
     :param address: the client's address as the server sees it
-    :return: ``True`` or ``False``; ``None`` where a name decides (NAME, REGEXP, LIKE), which the server resolves
+    :return: ``True`` or ``False``; ``None`` where a name decides (NAME, REGEXP, LIKE), which the server resolves, or a
+        subnet that cannot be read here
     """
     if document.get("any"):
         return True
@@ -131,14 +167,19 @@ def host_admits(document: HostDocument, address: str) -> bool | None:
         client = client.ipv4_mapped
     if document.get("local") and client.is_loopback:
         return True
+    undecided = any(document.get(kind) for kind in ("name", "regexp", "like"))
     for text in document.get("ip", ()):
-        network = ipaddress.ip_network(text)
+        try:
+            network = _network("ip", text)
+        except WishError:
+            undecided = True
+            continue
         mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
         if mapped is not None and network.prefixlen >= 96:
             network = ipaddress.ip_network(f"{mapped}/{network.prefixlen - 96}", strict=False)
         if client.version == network.version and client in network:
             return True
-    return None if any(document.get(kind) for kind in ("name", "regexp", "like")) else False
+    return None if undecided else False
 
 
 # -- sets of names: default roles, grantees, who a profile applies to -------------------------------------------------
@@ -189,8 +230,8 @@ class SettingType:
     default: str = ""
 
 
-_SUFFIX = {"": 1}
-for _power, _letter in enumerate("KMGTPE", start=1):
+_SUFFIX = {"": 1, "k": 1000, "ki": 1024}  # ClickHouse: readIntText and parseReadableSize in SettingsFields.cpp
+for _power, _letter in enumerate("KMGT", start=1):
     _SUFFIX[_letter] = 1000**_power
     _SUFFIX[_letter + "i"] = 1024**_power
 
@@ -227,18 +268,23 @@ def setting_value(option: str, value: Any, kind: SettingType) -> Any:
     if isinstance(value, str):
         check_text(option, value)
     if kind.type == CUSTOM:
+        if isinstance(value, (Mapping, list)):
+            raise WishError(option, f"{value!r} is neither a number nor a text")
         return value
     convert = _CONVERTERS.get(kind.type, _enumeration)
     try:
         return convert(value, kind)
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         raise WishError(option, f"{value!r} is not a value of {kind.name}, whose type is {kind.type}") from None
 
 
 def _number(value: Any, low: int, high: int) -> str:
-    """An integer: as number, or as text with a size suffix (``10M`` is decimal, ``10Mi`` binary)."""
+    """An integer: as number, or as text with a size suffix (``10M`` is decimal, ``10Mi`` binary).
+
+    A text outside the range is refused, where ClickHouse would silently wrap it around.
+    """
     if isinstance(value, str):
-        match = re.fullmatch(r"([+-]?\d+)([KMGTPE]i?)?", value)
+        match = re.fullmatch(r"([+-]?[0-9]+)([KkMGT]i?)?", value)
         if not match:
             raise ValueError(value)
         number = int(match[1]) * _SUFFIX[match[2] or ""]
@@ -253,31 +299,62 @@ def _integer(low: int, high: int) -> Callable[[Any, SettingType], str]:
     return lambda value, kind: _number(value, low, high)
 
 
-def _float(value: Any, kind: SettingType) -> str:
+def _real(value: Any) -> float:
+    """A finite number, in what ClickHouse and Python both read as one."""
+    if isinstance(value, str) and not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value):
+        raise ValueError(value)
     number = float(value)
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _single(number: float) -> float:
+    """The nearest number that the type Float, which has 32 bits, can hold."""
+    return float(struct.unpack("f", struct.pack("f", number))[0])
+
+
+def _shortest(number: float, rounded: Callable[[float], float]) -> str:
+    """The fewest digits that still mean the number, as ClickHouse writes them: ``0.1``, ``1e-7``, ``1e21``."""
+    texts = (f"{number:.{digits}e}" for digits in range(17))
+    mantissa, _e, exponent = next(text for text in texts if rounded(float(text)) == number).partition("e")
+    power = int(exponent)
+    if number == 0:
+        return "0"
+    if not -7 < power < 21:
+        return f"{mantissa}e{power}"
+    return f"{Decimal(f'{mantissa}e{power}'):f}"
+
+
+def _float(value: Any, kind: SettingType) -> str:
+    rounded = _single if kind.type.startswith("Float") else float
+    return _shortest(rounded(_real(value)), rounded)
 
 
 def _bool(value: Any, kind: SettingType) -> str:
-    if not isinstance(value, str):
-        return "1" if value else "0"
-    if value.lower() not in ("0", "1", "false", "true"):
+    text = str(int(value) if isinstance(value, (bool, float)) and value == int(value) else value).lower()
+    if text not in ("0", "1", "false", "true"):
         raise ValueError(value)
-    return "1" if value.lower() in ("1", "true") else "0"
+    return "1" if text in ("1", "true") else "0"
 
 
 def _seconds(value: Any, kind: SettingType) -> str:
-    if float(value) < 0:
+    """Seconds, kept as a whole number of microseconds in 64 bits; less than none means nothing, so it is refused."""
+    microseconds = int(Decimal(repr(_real(value))) * 1_000_000)
+    if not 0 <= microseconds < 2**63:
         raise ValueError(value)
-    return _float(value, kind)
+    return f"{Decimal(microseconds).scaleb(-6):f}".rstrip("0").rstrip(".")
 
 
 def _threads(value: Any, kind: SettingType) -> str:
     """``auto`` and 0 mean the server's cores, and that number is what it then shows (its default reads ``auto(8)``)."""
-    if value in ("auto", "0", 0):
+    if isinstance(value, str) and not re.fullmatch(r"auto|[+]?[0-9]+", value):
+        raise ValueError(value)  # no size suffixes here
+    number = "0" if value == "auto" else _number(value, 0, 2**64 - 1)
+    if number == "0":
         match = re.search(r"\d+", kind.default)
         return match[0] if match else "0"
-    return _number(value, 0, 2**64 - 1)
+    return number
 
 
 def _auto(convert: Callable[[Any, SettingType], str]) -> Callable[[Any, SettingType], str]:
@@ -285,29 +362,43 @@ def _auto(convert: Callable[[Any, SettingType], str]) -> Callable[[Any, SettingT
 
 
 def _text(value: Any, kind: SettingType) -> str:
+    if isinstance(value, (Mapping, list)):
+        raise TypeError(value)
     if isinstance(value, bool):
         return "1" if value else "0"
     return str(value)
 
 
-def _map(value: Any, kind: SettingType) -> str:
-    """A map literal, without the blanks that the server drops: ``{'t' : 'x'}`` is ``{'t':'x'}``."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_quoted(key)}:{_quoted(item)}" for key, item in value.items()) + "}"
-    text = str(value).strip()
-    if not (text.startswith("{") and text.endswith("}")):
+def _char(value: Any, kind: SettingType) -> str:
+    """One byte; none at all is NUL."""
+    text = _text(value, kind) or "\0"
+    if len(text.encode()) > 1:
         raise ValueError(value)
-    parts = re.split(r"('(?:[^'\\]|\\.)*')", text)  # every second part is a quoted string
-    return "".join(part if index % 2 else re.sub(r"\s+", "", part) for index, part in enumerate(parts))
+    return text
 
 
-def _quoted(value: Any) -> str:
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+_MAP_TEXT = r"\s*('(?:[^'\\]|\\.|'')*')\s*"
+_MAP_PAIR = re.compile(_MAP_TEXT + ":" + _MAP_TEXT, re.DOTALL)
+_MAP = re.compile(rf"\s*\{{(?:\s*|{_MAP_PAIR.pattern}(?:,{_MAP_PAIR.pattern})*(?:,\s*)?)\}}\s*", re.DOTALL)
+
+
+def _map(value: Any, kind: SettingType) -> str:
+    """A map of texts, as the server writes it: ``{'t' : 'x'}`` is ``{'t':'x'}``."""
+    if isinstance(value, Mapping):
+        pairs = [(str(key), _text(item, kind)) for key, item in value.items()]
+    elif value == "" or _MAP.fullmatch(value):
+        pairs = [(unquote(match[1]), unquote(match[2])) for match in _MAP_PAIR.finditer(value)]
+    else:
+        raise ValueError(value)
+    return "{" + ",".join(f"{literal(key)}:{literal(item)}" for key, item in pairs) + "}"
 
 
 def _enumeration(value: Any, kind: SettingType) -> str:
-    """An enum, or a list of them: case counts, blanks round the commas do not."""
-    return ",".join(part.strip() for part in _text(value, kind).split(","))
+    """An enum, or a list of them: case counts, blanks and empty or repeated parts of the list do not.
+
+    Which words a type has, no system table says: the server refuses an unknown one when the statement runs.
+    """
+    return ",".join(dict.fromkeys(part for part in map(str.strip, _text(value, kind).split(",")) if part))
 
 
 _UINT64 = _integer(0, 2**64 - 1)
@@ -321,7 +412,7 @@ _CONVERTERS: dict[str, Callable[[Any, SettingType], str]] = {
     "Double": _float,
     "Bool": _bool,
     "Seconds": _seconds,
-    "Milliseconds": _UINT64,
+    "Milliseconds": _integer(0, (2**63 - 1) // 1000),  # kept as microseconds
     "TotalsMode": _enumeration,
     "MaxThreads": _threads,
     "UInt64Auto": _auto(_UINT64),
@@ -329,7 +420,7 @@ _CONVERTERS: dict[str, Callable[[Any, SettingType], str]] = {
     "FloatAuto": _auto(_float),
     "DoubleAuto": _auto(_float),
     "String": _text,
-    "Char": _text,
+    "Char": _char,
     "URI": _text,
     "Timezone": _text,
     "Map": _map,
@@ -340,15 +431,12 @@ _BARE = {
     "Int64",
     "UInt32",
     "Int32",
-    "Float",
-    "Double",
     "Bool",
     "Seconds",
     "Milliseconds",
     "MaxThreads",
 }
 
-_UNESCAPE = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
 _DUMP = re.compile(r"(U?Int(?:8|16|32|64|128|256)|Float(?:32|64)|Bool)_(.*)", re.DOTALL)
 
 
@@ -362,7 +450,7 @@ def stored_value(text: str | None, kind: SettingType) -> Any:
     if kind.type == CUSTOM:
         return _undump(text)
     try:
-        return setting_value("stored", text, kind)
+        return setting_value("stored", _undump(text) if kind.name.startswith("merge_tree_") else text, kind)
     except WishError:
         return text
 
@@ -375,7 +463,7 @@ def _undump(text: str) -> Any:
             return value in ("1", "true")
         return float(value) if kind.startswith("Float") else int(value)
     if len(text) >= 2 and text[0] == text[-1] == "'":
-        return re.sub(r"\\(.)", lambda escape: _UNESCAPE.get(escape[1], escape[1]), text[1:-1], flags=re.DOTALL)
+        return unquote(text)
     return text
 
 

@@ -186,14 +186,8 @@ def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
             methods, _shown = authentication.shown_methods(server.show_create_user(name, ident(name)))
         document: Document = {
             "authentication": methods,
-            "host": canonical.host(
-                "host",
-                {
-                    "ip": row["host_ip"],
-                    "name": row["host_names"],
-                    "regexp": row["host_names_regexp"],
-                    "like": row["host_names_like"],
-                },
+            "host": canonical.stored_host(
+                row["host_ip"], row["host_names"], row["host_names_regexp"], row["host_names_like"]
             ),
             "default_database": row["default_database"],
             "roles": roles.get(name, []),
