@@ -27,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
-	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration artifact bench
+	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration artifact bench release-notes
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -79,7 +79,10 @@ lint: artifact ## ansible-lint, profile production
 	@PATH="$(BIN):$$PATH" $(PART) run $@ $(BIN)/ansible-lint --offline --strict --profile production --nocolor
 
 changelog: ## antsibull-changelog lint, and CHANGELOG.rst says what the fragments say
-	@PATH="$(BIN):$$PATH" $(PART) run $@ $(TOOLS)/changelog.sh
+	@$(PART) run $@ $(TOOLS)/changelog.sh
+
+release-notes: ## bring CHANGELOG.rst up to date with the fragments and the new modules
+	@$(TOOLS)/changelog.sh write
 
 ruff: ## ruff check and ruff format
 	@$(PART) run $@ sh -c '$(BIN)/ruff check . && $(BIN)/ruff format --check .'

@@ -6,11 +6,11 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 environment=$1
 work=$root/.build/sanity/$environment
 collection=$work/ansible_collections/hardened/clickstack
-home=$root/.build/sanity/home
+home=$work/home # one for each environment, as several may run at a time
 
 # ansible-test wants the folder names of an installed collection, and lints whatever lies in it:
 # so it gets what git knows or would add, and nothing that make built.
-rm -rf "$work"
+rm -rf "$work/ansible_collections"
 mkdir -p "$collection"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard) |
     (cd "$root" && while IFS= read -r -d '' file; do if [ -e "$file" ]; then printf '%s\0' "$file"; fi; done) |
