@@ -16,10 +16,15 @@ a string, and a scope holds another exactly when its string is a prefix of the o
 Per leaf two maps from scope to yes or no, one for access and one for the grant option, hold only what differs from the
 scope around it. Equal maps mean equal rights, however they were written.
 
-What cannot be known: the server prints ``READ ON S3('regexp')`` without its filter, so filtered and unfiltered source
-grants look the same here, and revoking one revokes the other (the engine does that too). Before ``is_wildcard`` (after
-25.8) the rows of ``system.grants`` show ``db.pre*`` like ``db.pre``, and ``SHOW GRANTS`` shows ``READ ON S3`` and
-``WRITE ON S3`` alike as ``S3 ON *.*``: `Rights.from_show_grants` takes both sources of truth there.
+What cannot be known, because the servers do not show it:
+
+- the filter of ``READ ON S3('regexp')``: filtered and unfiltered grants look the same, and revoking one revokes the
+  other (in the engine too);
+- up to 25.8, whether a ``system.grants`` row means ``db.pre*`` or ``db.pre``, while ``SHOW GRANTS`` prints
+  ``READ ON S3`` and ``WRITE ON S3`` alike as ``S3 ON *.*``: `Rights.from_show_grants` takes each from where it is true;
+- from 25.8, at times a ``SELECT ON db.* WITH GRANT OPTION`` inside a plain ``SELECT ON *.*``: it vanishes from rows and
+  lines once a name that begins alike (``db1``) has a grant. 25.8 may also print a ``REVOKE CREATE USER ON db*`` nobody
+  asked for, where several ``db.pre*`` grants meet ``CREATE USER ON *``. Both are taken as shown.
 """
 
 from __future__ import annotations
@@ -44,8 +49,11 @@ _LEVELS = {
 _EXAMPLES = {"global": "*.*", "database": "database.*", "table": "database.table", "object": "name"}
 # Privileges that became objects of READ and WRITE in 25.7; still listed there, but empty words.
 _SOURCES = frozenset(
-    """FILE, URL, REMOTE, MONGO, REDIS, MYSQL, POSTGRES, SQLITE, ODBC, JDBC, HDFS, S3, HIVE, AZURE, KAFKA, NATS,
-    RABBITMQ, YTSAURUS, ARROW FLIGHT, BIGQUERY, DISK, SOURCES""".replace("\n   ", "").split(", ")
+    re.split(
+        r",\s+",
+        """FILE, URL, REMOTE, MONGO, REDIS, MYSQL, POSTGRES, SQLITE, ODBC, JDBC, HDFS, S3, HIVE, AZURE, KAFKA, NATS,
+        RABBITMQ, YTSAURUS, ARROW FLIGHT, BIGQUERY, DISK, SOURCES""",
+    )
 )
 
 GRANT, REVOKE, REVOKE_OPTION = "GRANT", "REVOKE", "REVOKE GRANT OPTION FOR"
@@ -413,7 +421,7 @@ class PrivilegeCatalogue:
             )
         if grant.columns and (scope.kind != "table" or scope.wildcard):
             raise GrantError(f"{grant.render()}: columns need one table, `database.table`")
-        reached = list(self.reach(grant))
+        reached = list(self.reach(replace(grant, privilege=name)))
         if not reached and name != "NONE":
             fits = [f"`{text}`" for kind, text in _EXAMPLES.items() if self.leaves(name, kind)] or ["`*.*`"]
             kind = "column" if grant.columns else scope.kind
@@ -421,7 +429,7 @@ class PrivilegeCatalogue:
         return reached
 
     def reach(self, grant: Grant) -> Iterator[tuple[str, str]]:
-        """Like `targets`, but what cannot apply is left out without a word: servers keep some such words."""
+        """Like `targets` for a canonical name, but what cannot apply is left out: servers do list such words."""
         scope = grant.scope
         if self.is_retired(grant.privilege) and scope.kind == "global":
             prefix = "" if grant.privilege == "SOURCES" else _encode(grant.privilege) + "\0"
