@@ -1,0 +1,93 @@
+"""The privileges of one ClickHouse version as bits: names, groups and levels, read from its `system.privileges`.
+
+A set of privileges is an int; each privilege that has a level is one bit, numbered as ClickHouse numbers its access flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+TABLE_LEVELS = frozenset({"TABLE", "VIEW", "DICTIONARY", "COLUMN"})
+PARAMETER_LEVELS = ("SOURCE", "TABLE_ENGINE", "DEFINER", "USER_NAME", "NAMED_COLLECTION")
+"""Levels whose object is a parameter, in the order ClickHouse lists them after the others."""
+SOURCES = (
+    "FILE", "URL", "REMOTE", "MONGO", "REDIS", "MYSQL", "POSTGRES", "SQLITE", "ODBC", "JDBC", "HDFS", "S3", "HIVE", "AZURE",
+    "KAFKA", "NATS", "RABBITMQ", "YTSAURUS", "ARROW FLIGHT", "BIGQUERY", "DISK",
+)
+"""Names that were privileges before READ and WRITE had a source (25.7) and are still written so."""
+
+
+@dataclass
+class Node:
+    """A privilege or a group of them."""
+
+    name: str
+    mask: int = 0
+    children: list[Node] = field(default_factory=list)
+
+
+class Privileges:
+    """Names to bits and back, for one version."""
+
+    def __init__(self, rows: Iterable[tuple[str, list[str], str | None, str | None]]) -> None:
+        """`rows`: privilege, aliases, level, parent_group of system.privileges, in its order."""
+        nodes: dict[str, Node] = {}
+        self._masks: dict[str, int] = {}
+        self.by_level: dict[str, int] = {}
+        aliases: dict[str, list[str]] = {}
+        bit = 1
+        for name, other_names, level, parent in rows:
+            node = nodes.setdefault(name, Node(name))
+            aliases[name] = other_names
+            if level:
+                node.mask |= bit
+                self.by_level[level] = self.by_level.get(level, 0) | bit
+                bit <<= 1
+            if parent:
+                group = nodes.setdefault(parent, Node(parent))
+                group.children.append(node)
+                group.mask |= node.mask
+        for name, node in nodes.items():
+            for alias in (*aliases[name], name):
+                self._masks[alias.upper()] = node.mask
+        self.root = nodes["ALL"]
+        self.all = self.root.mask
+        self.parameters = [self.by_level[level] for level in PARAMETER_LEVELS if level in self.by_level]
+        self.parameterised = 0
+        for mask in self.parameters:
+            self.parameterised |= mask
+        self.column = self.by_level["COLUMN"]
+        self.table = 0
+        for level in TABLE_LEVELS:
+            self.table |= self.by_level.get(level, 0)
+        self.database = self.table | self.by_level["DATABASE"]
+        self.sources = self.by_level.get("SOURCE", 0)
+        # what a node of the tree of rights may hold: whole server, database or parameter, table, column
+        deep = self.parameterised if self.sources else 0
+        self.levels = (self.all, self.database | self.parameterised, self.table | deep, self.column | deep)
+
+    def mask(self, name: str) -> int:
+        """The bits of a privilege or group by any of its names. Raises KeyError."""
+        return self._masks[name.upper()]
+
+    def names(self, mask: int) -> list[str]:
+        """The fewest names for these bits: a group stands for its members when all of them are there."""
+        return [node.name for node in self._cover(mask, self.root)]
+
+    def _cover(self, mask: int, node: Node) -> Iterator[Node]:
+        common = mask & node.mask
+        if common and common == node.mask:
+            yield node
+        elif common:
+            for child in node.children:
+                yield from self._cover(mask, child)
+
+    def parameter_type(self, mask: int) -> int:
+        """Which kind of parameter all these bits take (its mask), 0 for none or a mixture."""
+        return next((kind for kind in self.parameters if mask and not mask & ~kind), 0)
+
+    def split(self, mask: int) -> list[int]:
+        """The bits by kind of parameter: those without one first."""
+        parts = [mask & ~self.parameterised, *(mask & kind for kind in self.parameters)]
+        return [part for part in parts if part]
