@@ -10,8 +10,10 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
@@ -256,7 +258,6 @@ def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) 
 # -- what the server says -------------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|[A-Za-z0-9_+/=.:$-]+|[(),]|\S", re.DOTALL)
-_CLAUSE_AFTER = {"HOST", "DEFAULT", "ROLE", "SETTINGS", "GRANTEES", "IN", "ON"}
 _BY_HASH = {method.hash_type: name for name, method in METHODS.items() if method.hash_type}
 
 
@@ -270,51 +271,57 @@ def shown_methods(create: str) -> tuple[list[MethodDocument], list[ShownSecret]]
     No system table shows ssh keys, an HTTP authenticator's server, secrets, or (in older versions) an expiry, so for
     these the statement is read token by token; names and strings are whole tokens, whatever they contain.
 
-    :param create: the statement as the server prints it
+    :param create: the statement as the server prints it: one user, and the methods right behind its name
     :return: documents as :func:`wished` makes them, and the secrets that are shown, in order
     """
-    tokens = _TOKEN.findall(create)
-    try:
-        position = tokens.index("IDENTIFIED") + 1
-    except ValueError:
-        return [{"type": "no_password"}], []  # 24.8 leaves the clause out
-    if tokens[position] == "WITH":
-        position += 1
+    tokens = deque(_TOKEN.findall(create)[3:])  # CREATE USER name
+    kind = "no_password"  # 24.8 leaves it out, or says NOT IDENTIFIED
+    if tokens and tokens[0] in ("IDENTIFIED", "NOT"):
+        first = tokens.popleft()
+        word = tokens.popleft()
+        if first == "IDENTIFIED":
+            kind = tokens.popleft() if word == "WITH" else word
     documents: list[MethodDocument] = []
     shown: list[ShownSecret] = []
-    while position < len(tokens) and tokens[position] not in _CLAUSE_AFTER:
-        word = tokens[position]
-        position += 1
-        document: MethodDocument = {"type": _BY_HASH.get(word, word)}
-        values: dict[str, list[str]] = {}
-        key = ""
-        depth = 0
-        while position < len(tokens) and (depth or tokens[position] not in _CLAUSE_AFTER):
-            token = tokens[position]
-            if token == "(" or token == ")":
-                depth += 1 if token == "(" else -1
-            elif depth:
-                pass  # GRANTS (...) of a method: shown by system.users.auth_grants, not ours
-            elif token[:1] == "'" or key in ("KEY", "TYPE"):
-                values.setdefault(key, []).append(_unquote(token))
-                key = ""  # a list goes on under its first word, see below
-            elif token == ",":
-                following = tokens[position + 1]
-                if following[:1] == "'":
-                    key = "CN" if "CN" in values else "SAN"
-                elif following != "KEY":
-                    break
-            elif token == "UNTIL" or token in ("SERVER", "REALM", "SCHEME", "CN", "SAN", "KEY", "TYPE", "SALT", "BY"):
-                key = token
-            position += 1
-        position += 1  # the comma between two methods
+    while True:
+        document: MethodDocument = {"type": _BY_HASH.get(kind, kind)}
+        values = _shown_parameters(tokens)
         _fill(document, values)
         if METHODS.get(document["type"], Method()).password:
             document["password"] = HIDDEN
             if "BY" in values:
                 shown.append(ShownSecret(document["type"], values["BY"][0], values.get("SALT", [""])[0]))
         documents.append(document)
-    return documents, shown
+        if not tokens or tokens.popleft() != ",":
+            return documents, shown
+        kind = tokens.popleft()
+
+
+def _shown_parameters(tokens: deque[str]) -> dict[str, list[str]]:
+    """Take what belongs to one method off the tokens: the values behind each word, ssh keys as KEY and TYPE."""
+    values: dict[str, list[str]] = {}
+    while tokens and tokens[0] in ("BY", "SALT", "SERVER", "SCHEME", "REALM", "CN", "SAN", "VALID", "GRANTS"):
+        word = tokens.popleft()
+        if word == "GRANTS":  # system.users.auth_grants has them, and they are not ours
+            depth = 0
+            while (token := tokens.popleft()) != ")" or depth > 1:
+                depth += {"(": 1, ")": -1}.get(token, 0)
+        elif word == "VALID":
+            tokens.popleft()
+            values["UNTIL"] = [_unquote(tokens.popleft())]
+        elif tokens[0] == "KEY":
+            while True:
+                for _pair in ("KEY", "TYPE"):
+                    values.setdefault(tokens.popleft(), []).append(_unquote(tokens.popleft()))
+                if list(islice(tokens, 2)) != [",", "KEY"]:
+                    break
+                tokens.popleft()
+        else:
+            values[word] = [_unquote(tokens.popleft())]
+            while len(tokens) > 1 and tokens[0] == "," and tokens[1][0] == "'":
+                tokens.popleft()
+                values[word].append(_unquote(tokens.popleft()))
+    return values
 
 
 def _fill(document: MethodDocument, values: Mapping[str, list[str]]) -> None:
