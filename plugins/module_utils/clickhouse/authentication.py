@@ -93,11 +93,15 @@ class Credential:
         :raises WishError: if checking bcrypt needs the bcrypt library and it is not installed
         """
         if self.hash is not None:
-            return hmac.compare_digest(self.hash + self.salt, shown.hash + shown.salt)
+            return hmac.compare_digest((self.hash + self.salt).encode(), (shown.hash + shown.salt).encode())
         password = (self.password or "").encode()
-        if self.type == "bcrypt_password":
-            return bool(_bcrypt("authentication").checkpw(password[:72], shown.hash.encode()))
-        expected = self.password if self.type == "plaintext_password" else digest(self.type, password, shown.salt)
+        bcrypt = _bcrypt("authentication") if self.type == "bcrypt_password" else None
+        try:
+            if bcrypt:
+                return bool(bcrypt.checkpw(password[:72], shown.hash.encode()))
+            expected = self.password if self.type == "plaintext_password" else digest(self.type, password, shown.salt)
+        except ValueError:
+            return False  # a stored hash or salt that cannot be one belongs to no password
         return hmac.compare_digest((expected or "").encode(), shown.hash.encode())
 
     def clause(self) -> tuple[str | Secret, ...]:
@@ -212,12 +216,12 @@ def _parameters(path: str, kind: str, entry: Mapping[str, Any]) -> MethodDocumen
             key = check_name(f"{path}.ssh_keys[{index}].key", ssh_key["key"])
             if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key):
                 raise WishError(f"{path}.ssh_keys[{index}].key", "give the base64 part of the public key alone")
-            keys.append({"key": key, "type": ssh_key["type"]})
+            keys.append({"key": key, "type": check_name(f"{path}.ssh_keys[{index}].type", ssh_key["type"])})
         return {"ssh_keys": sorted(keys, key=lambda item: (item["type"], item["key"]))}
     if kind == "http":
         return {
             "server": check_name(f"{path}.server", entry["server"]),
-            "scheme": (entry.get("scheme") or "basic").upper(),
+            "scheme": check_text(f"{path}.scheme", entry.get("scheme") or "basic").upper(),
         }
     return {key: check_name(f"{path}.{key}", entry[key]) for key in METHODS[kind].parameters if entry.get(key)}
 
@@ -229,7 +233,7 @@ def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) 
     if password is not None:
         if salt is not None:
             raise WishError(f"{path}.salt", "goes with password_hash; with password the module makes a random salt")
-        check_text(f"{path}.password", password)
+        check_text(f"{path}.password", password, secret=True)
         if kind == "bcrypt_password" and len(password.encode()) > 72:
             raise WishError(f"{path}.password", "bcrypt takes at most 72 bytes")
         if kind == "bcrypt_password":
@@ -252,7 +256,7 @@ def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) 
             raise WishError(f"{path}.salt", "the salt of scram_sha256_password must be base64") from None
         if not salt:
             raise WishError(f"{path}.salt", "a hash of scram_sha256_password needs its salt")
-    return Credential(kind, hash=canonical, salt=check_text(f"{path}.salt", salt or ""))
+    return Credential(kind, hash=canonical, salt=check_text(f"{path}.salt", salt or "", secret=True))
 
 
 # -- what the server says -------------------------------------------------------------------------------------------

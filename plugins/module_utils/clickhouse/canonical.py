@@ -273,9 +273,10 @@ def setting_value(option: str, value: Any, kind: SettingType) -> Any:
         return value
     convert = _CONVERTERS.get(kind.type, _enumeration)
     try:
-        return convert(value, kind)
+        text = convert(value, kind)
     except (TypeError, ValueError, OverflowError):
         raise WishError(option, f"{value!r} is not a value of {kind.name}, whose type is {kind.type}") from None
+    return check_text(option, text)
 
 
 def _number(value: Any, low: int, high: int) -> str:

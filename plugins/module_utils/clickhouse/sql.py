@@ -42,16 +42,18 @@ class WishError(ValueError):
         self.reason = reason
 
 
-def check_text(option: str, value: str) -> str:
+def check_text(option: str, value: str, secret: bool = False) -> str:
     """Return ``value`` if it can travel to the server as UTF-8.
 
     :param option: the option it came from, for the error
+    :param secret: whether the error must not show it
     :raises WishError: for a lone surrogate, which has no UTF-8 form
     """
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise WishError(option, f"character {error.start} of {value!a} is not valid Unicode text") from None
+        text = HIDDEN if secret else ascii(value)
+        raise WishError(option, f"character {error.start} of {text} is not valid Unicode text") from None
     return value
 
 

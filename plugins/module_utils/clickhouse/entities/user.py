@@ -107,7 +107,7 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     texts = [entry["valid_until"] for entry in methods or () if entry.get("valid_until") is not None]
     if options.get("valid_until") is not None:
         texts.append(options["valid_until"])
-    times = server.times("valid_until", texts)
+    times = server.times("valid_until", [check_text("valid_until", text) for text in texts])
     valid_until = times[options["valid_until"]] if options.get("valid_until") is not None else None
     if methods is not None:
         _check_versions(methods, server)
