@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import struct
 import zlib
@@ -52,16 +53,16 @@ def encode(name: str, data: bytes) -> bytes:
 
 
 def decode(name: str, data: bytes) -> bytes:
-    """Decompress a request. Raises UnknownCompression, or BrokenCompression where the data does not fit."""
+    """Decompress a request, which may be several compressed pieces one after the other (not with brotli). Raises UnknownCompression, or BrokenCompression where the data does not fit."""
     try:
         if name in ("", "identity", "none"):
             return data
         if name == "zstd":
-            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
         if name == "br":
             return bytes(brotli.decompress(data))
         if name == "lz4":
-            return bytes(lz4.frame.decompress(data))
+            return bytes(lz4.frame.open(io.BytesIO(data)).read())
         if name in ("gzip", "x-gzip"):
             return gzip.decompress(data)
         if name == "deflate":

@@ -98,9 +98,9 @@ class Engine:
         body = sql if isinstance(sql, bytes) else sql.encode("utf-8", "surrogateescape")
         return self.call({"plain": True, "format": output_format}, body)[1]
 
-    def rows(self, sql: str) -> list[list[Any]]:
-        """The result's rows, values as JSON gives them (64-bit numbers as int). Raises EngineError."""
-        text = self.query(sql, "JSONCompactEachRow").decode("utf-8", "surrogateescape")
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """The result's rows by column name, values as JSON gives them (64-bit numbers as int). Raises EngineError."""
+        text = self.query(sql, "JSONEachRow").decode("utf-8", "surrogateescape")
         return [json.loads(line) for line in text.split("\n") if line]
 
     def parse(self, sql: str) -> str:
@@ -108,7 +108,12 @@ class Engine:
 
         Raises EngineError: 62 for what is not one statement of the grammar.
         """
-        return self.query(f"SELECT formatQuerySingleLine({string_literal(sql)})", "RawBLOB").decode("utf-8", "surrogateescape")
+        try:
+            text = self.query(f"SELECT formatQuerySingleLine({string_literal(sql)})", "RawBLOB")
+        except EngineError as error:  # the question itself, with the whole statement in it, is not part of the answer
+            message = error.message.split(": In scope SELECT formatQuerySingleLine(", 1)[0].removesuffix(".")
+            raise EngineError(error.code, error.name, message + ".") from None
+        return text.decode("utf-8", "surrogateescape")
 
     @property
     def alive(self) -> bool:

@@ -76,6 +76,8 @@ class Worker:
         try:
             for statement in request.get("before", []):
                 session.query(statement, "Null")
+            if "insert" in request:
+                return self.insert(session, sql, request["insert"], request["format"])
             if request.get("blocks"):
                 return {}, b"".join(self.blocks(session, sql, request["format"]))
             return outcome(session.query(sql, request["format"]))
@@ -83,13 +85,27 @@ class Worker:
             if not name:
                 session.close()
 
+    def insert(self, session: Any, sql: bytes, at: int, data_format: str) -> tuple[dict[str, Any], bytes]:
+        """Run the INSERT before byte `at` with the data behind it: within the query's text, an empty line would end the data."""
+        handle = session.send_insert(sql[:at].decode("utf-8", "surrogateescape"), data_format)
+        if len(sql) > at:
+            session.insert_append(handle, sql[at:])
+        return outcome(session.insert_done(handle))
+
     def blocks(self, session: Any, sql: bytes, output_format: str) -> list[bytes]:
         """The result block by block, each behind the BlockInfo that Native has from protocol revision 51903 on."""
-        stream = session.send_query(sql, output_format)
-        if stream.has_error():
-            raise RuntimeError(stream.error_message())
         # field 1: is_overflows = 0; field 2: bucket_num = -1; 0 ends the fields
         info = b"\x01\x00\x02\xff\xff\xff\xff\x00"
+        try:
+            stream = session.send_query(sql, output_format)
+        except RuntimeError as error:
+            if "Streaming query is not supported" not in str(error):
+                raise
+            # DESCRIBE, SHOW and the like give one block
+            data = outcome(session.query(sql, output_format))[1]
+            return [info + data] if data else []
+        if stream.has_error():
+            raise RuntimeError(stream.error_message())
         chunks = []
         while (part := session.streaming_fetch_result(stream)) is not None:
             if part.has_error():

@@ -20,8 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from . import sql_text, users_xml
-from .access import AccessControl, ServerError, SessionInfo, Table
+from .access import AccessControl, AuthMethod, ServerError, SessionInfo, Table, User
+from .access import Options as AccessOptions
+from .access import hosts as access_hosts
+from .access import passwords as access_passwords
+from .access.model import Role
 from .engine import Engine, EngineError, EnginePool, string_literal
+from .options import Options
 
 OVERLAY = "_sandbox"
 """The database with the tables that stand in for those of `system`."""
@@ -31,6 +36,7 @@ TABLES = frozenset((
 ))
 # Statements that may manage access: everything else goes to the engine unparsed
 _MAYBE_ACCESS = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "show", "set", "attach", "check", "execute"))
+_ON_CLUSTER = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "truncate", "optimize", "attach", "detach", "system"))
 _READS = frozenset(("select", "with", "show", "describe", "desc", "explain", "exists", "check", "from", "values"))
 _REWRITTEN = frozenset(("select", "with", "describe", "desc", "explain", "insert", "create", "from", "exists", "show"))
 # The engine's answers to a statement whose privileges and values are right: only the storage's state is left to decide
@@ -92,18 +98,6 @@ class Session:
     until: float = 0.0
 
 
-@dataclass(frozen=True)
-class Options:
-    """What an administrator would set in config.xml, and what tests need to come from somewhere."""
-
-    cluster: str = "default"
-    display_secrets: bool = False
-    display_name: str = "sandbox"
-    timezone: str = "UTC"
-    resolver: dict[str, list[str]] = field(default_factory=dict)
-    """Names of addresses, for HOST REGEXP and LIKE: asked before the system's resolver."""
-
-
 class SandboxServer:
     """The server's state; `authenticate` and `run` are what a request needs. Both may be called from any thread."""
 
@@ -123,7 +117,9 @@ class SandboxServer:
         users_file = users or self._directory / "users.xml"
         if users is None and not users_file.exists():
             users_file.write_text(users_xml.SHIPPED)
-        self.access = AccessControl(self._directory / "access", self._parser, users_file, self.options)
+        self.access = AccessControl(
+            self._directory / "access", self._parser, users_file, AccessOptions(display_secrets=self.options.display_secrets)
+        )
         self._sessions: dict[tuple[str, str], Session] = {}
         self._published: dict[str, object] = {}
         self._make_overlay()
@@ -141,7 +137,7 @@ class SandboxServer:
         with self._lock:
             user = self.access.find_user(login.user)
         if user is not None and self._admits(user, peer) and any(
-            self._proves(method, login) for method in user.methods if method.valid_until is None or time.time() <= method.valid_until
+            self._proves(method, login) for method in user.auth if not method.valid_until or time.time() <= method.valid_until
         ):
             return login.user
         text = f"{login.user}: Authentication failed: password is incorrect, or there is no user with such name."
@@ -149,12 +145,24 @@ class SandboxServer:
             raise EngineError(194, "REQUIRED_PASSWORD", text + _FORGOT)
         raise EngineError(516, "AUTHENTICATION_FAILED", text)
 
-    def _admits(self, user: Any, peer: str) -> bool:
-        """Whether the user's hosts admit this address."""
-        return user.hosts.admits(peer, self._names_of)
+    def _admits(self, user: User, peer: str) -> bool:
+        """Whether the user's hosts admit this address: a NAME by what it resolves to, REGEXP and LIKE by the address's names."""
+        named = replace(user.hosts, names=[])
+        if access_hosts.admits(named, peer) or any(peer in self._addresses_of(name) for name in user.hosts.names):
+            return True
+        patterns = user.hosts.regexps or user.hosts.likes
+        return bool(patterns) and any(access_hosts.admits(named, peer, name) for name in self._names_of(peer))
+
+    def _addresses_of(self, name: str) -> set[str]:
+        known = {address for address, names in self.options.resolver.items() if name.lower() in map(str.lower, names)}
+        if known:
+            return known
+        try:
+            return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+        except OSError:
+            return set()
 
     def _names_of(self, address: str) -> list[str]:
-        """The names an address has by reverse lookup."""
         if address in self.options.resolver:
             return self.options.resolver[address]
         try:
@@ -163,11 +171,11 @@ class SandboxServer:
             return []
         return [name, *aliases]
 
-    def _proves(self, method: Any, login: Credentials) -> bool:
+    def _proves(self, method: AuthMethod, login: Credentials) -> bool:
         """Whether the login is what this authentication method asks for."""
-        if login.certificate:
-            return bool(method.type == "ssl_certificate" and method.verify_certificate(login.certificate))
-        return method.type != "ssl_certificate" and bool(method.verify(login.password or ""))
+        if login.password is None:
+            return method.type == "ssl_certificate" and _certificate_fits(method.params, login.certificate)
+        return access_passwords.verify(method, login.password)
 
     # Queries
 
@@ -185,16 +193,63 @@ class SandboxServer:
         with self._lock:
             session = self._session(query)
             try:
-                if statement.keyword in _MAYBE_ACCESS:
-                    canonical = self._canonical(text[:statement.end], query)
-                    if self.access.is_access_statement(canonical):
-                        return self._manage_access(canonical, statement, session, query)
-                return self._run_on_engine(text, statement, session, query)
+                cluster = sql_text.on_cluster(statement) if statement.keyword in _ON_CLUSTER else None
+                if cluster is not None:
+                    start, end, name = cluster
+                    self._check_cluster(name, session, query)
+                    text = sql_text.splice(text, [(start, end, "")])
+                    statement = sql_text.read(text)
+                answer = self._run_statement(text, statement, session, query)
+                return answer if cluster is None else self._cluster_answer(statement, query)
+            except ServerError as error:
+                raise EngineError(error.code, error.name, error.message) from error
             except EngineError as error:
                 raise self._as_user(error, session) from error
             finally:
                 if query.close_session:
                     self._sessions.pop((query.user, query.session_id), None)
+
+    def _run_statement(self, text: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
+        if statement.keyword in _MAYBE_ACCESS:
+            canonical = self._canonical(text[:statement.end], query)
+            if canonical.startswith("SET ROLE "):
+                session.roles = self._wanted_roles(canonical, session)
+                return Answer(b"", None)
+            if self.access.is_access_statement(canonical):
+                return self._manage_access(canonical, statement, session, query)
+        return self._run_on_engine(text, statement, session, query)
+
+    def _wanted_roles(self, canonical: str, session: Session) -> list[str] | None:
+        """The roles a SET ROLE statement makes current; None for the default ones. Raises ServerError 511 or 512."""
+        names = [token for token in sql_text.tokens(canonical) if token.text != ","][2:]
+        first = names[0].text if names else ""
+        user = self.access.get(User, session.user)
+        granted = self.access.names(user.roles)
+        if first == "DEFAULT":
+            return None
+        if first == "NONE":
+            return []
+        listed = [sql_text.unquoted(name) for name in (names[2:] if first == "ALL" else names)]
+        for name in listed:
+            self.access.get(Role, name)
+            if first != "ALL" and name not in granted:
+                raise ServerError(512, "SET_NON_GRANTED_ROLE", f"Role {name} should be granted to set current")
+        return [name for name in granted if name not in listed] if first == "ALL" else listed
+
+    def _check_cluster(self, name: str, session: Session, query: Query) -> None:
+        """Raise EngineError where there is no such cluster, or the session may not run statements on clusters."""
+        if name != self.options.cluster:
+            raise EngineError(701, "CLUSTER_DOESNT_EXIST", f"Requested cluster '{name}' not found.")
+        granted = self._engine(session).call({"format": "TSV"}, b"CHECK GRANT CLUSTER ON *.*")[1]
+        if granted.strip() != b"1":
+            text = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant CLUSTER ON *.*."
+            raise EngineError(497, "ACCESS_DENIED", text)
+
+    def _cluster_answer(self, statement: sql_text.Statement, query: Query) -> Answer:
+        """What ON CLUSTER answers: one line for the cluster's one host."""
+        columns = [("host", "String"), ("port", "UInt16"), ("status", "Int64"), ("error", "String"), ("num_hosts_remaining", "UInt64"), ("num_hosts_active", "UInt64")]
+        format_name = statement.format or query.default_format
+        return Answer(self._format(Table(columns, [("localhost", 9000, 0, "", 0, 0)]), format_name, query), format_name)
 
     def _session(self, query: Query) -> Session:
         """The session the request runs in."""
@@ -268,10 +323,15 @@ class SandboxServer:
             changes += sql_text.with_functions(text, statement, self._functions(session))
         format_name = statement.format or query.default_format
         has_result = statement.keyword in _READS or statement.tokens[0].text == "("
-        answer, body = engine.call({
-            "before": before, "format": query.default_format, "database": self._database(session),
+        request: dict[str, Any] = {
+            "before": before, "format": query.default_format, "database": self._database(session), "session": session.name,
             "blocks": bool(query.protocol and format_name == "Native" and has_result),
-        }, sql_text.splice(text, changes).encode("latin-1"))
+        }
+        if statement.insert:
+            cut, data = statement.insert
+            request |= {"insert": len(sql_text.splice(text[:cut], changes)), "format": statement.format}
+            changes.append((cut, data, ""))
+        answer, body = engine.call(request, sql_text.splice(text, changes).encode("latin-1"))
         if statement.keyword in ("set", "use") and session.name:
             session.history.append(_utf8(text[:statement.end]))
         written = answer.get("rows_written", 0)
@@ -304,10 +364,7 @@ class SandboxServer:
             except EngineError as error:
                 if error.code not in _PASSED:
                     raise
-        try:
-            table = self.access.execute(canonical, self._info(session, query))
-        except ServerError as error:
-            raise EngineError(error.code, error.name, error.message) from error
+        table = self.access.execute(canonical, self._info(session, query))
         if table is None:
             return Answer(b"", None)
         format_name = statement.format or query.default_format
@@ -330,11 +387,12 @@ class SandboxServer:
         engine = self._pool.use(self._bootstrap_config())
         engine.query(f"CREATE DATABASE IF NOT EXISTS {OVERLAY}")
         for table in TABLES:
-            if not engine.rows(f"SELECT 1 FROM system.tables WHERE database = 'system' AND name = '{table}'"):
+            columns = self.access.columns(table)
+            if not columns:  # this version has no such table
                 continue
-            columns = engine.rows(f"SELECT name, type FROM system.columns WHERE database = 'system' AND table = '{table}' AND default_kind = ''")
             structure = ", ".join(f"`{name}` {kind}" for name, kind in columns)
             file = string_literal(str(self._directory / "tables" / f"{table}.jsonl"))
+            (self._directory / "tables" / f"{table}.jsonl").touch()
             engine.query(f"CREATE OR REPLACE TABLE {OVERLAY}.{table} ({structure}) ENGINE = File(JSONCompactEachRow, {file})")
 
     def _bootstrap_config(self) -> Path:
@@ -368,6 +426,16 @@ and deleting this file will reset the password.
 See also /etc/clickhouse-server/users.xml on the server where ClickHouse is installed.
 
 ."""
+
+
+def _certificate_fits(subjects: dict[str, list[str]], names: frozenset[tuple[str, str]]) -> bool:
+    """Whether a certificate carries one of the subjects; a SAN may hold one `*`, which stands for anything without a slash."""
+    for kind, wanted in (("CN", subjects.get("cn", [])), ("SAN", subjects.get("san", []))):
+        for subject in wanted:
+            pattern = re.escape(subject).replace(r"\*", "[^/]*") if kind == "SAN" else re.escape(subject)
+            if any(found == kind and re.fullmatch(pattern, name) for found, name in names):
+                return True
+    return False
 
 
 def _json_lines(table: Table) -> str:

@@ -19,6 +19,8 @@ _TOKEN = re.compile(
       | (?P<sign>.)""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
+# Between FORMAT's name and the data: blanks and one end of line belong to neither
+_DATA_START = re.compile(r"[ \t\f]*\r?\n?")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Token:
         """The name this token writes, or None where it is no identifier."""
         if self.kind == "word":
             return self.text
-        return self.text[1:-1] if self.kind == "quoted" else None
+        return unquoted(self) if self.kind == "quoted" else None
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -70,13 +72,15 @@ class Statement:
     """Where a second statement starts, which HTTP does not allow."""
     format: str | None
     """The name after FORMAT, if there is one."""
-    insert: bool
+    insert: tuple[int, int] | None
+    """For an INSERT with data: where its text before FORMAT or VALUES ends, and where the data starts."""
 
 
 def read(text: str) -> Statement:
     """Find out what kind of statement `text` holds. Data after `INSERT ... VALUES` or `INSERT ... FORMAT x` is not read."""
     found: list[Token] = []
     insert = False
+    data = None
     output_format = None
     keyword = ""
     end, second_at = len(text), None
@@ -96,12 +100,15 @@ def read(text: str) -> Statement:
         if previous == "format":
             output_format = token.text
             if insert and not any(earlier.lower in ("select", "with") for earlier in found):
+                data = (found[-2].start, _DATA_START.match(text, token.end).end())  # type: ignore[union-attr]
                 end = token.end
                 break
         elif insert and token.lower == "values" and previous not in (".", "into", "table"):
+            output_format = "Values"
+            data = (token.start, token.end)
             end = token.end
             break
-    return Statement(keyword, tuple(found), end, second_at, output_format, insert)
+    return Statement(keyword, tuple(found), end, second_at, output_format, data)
 
 
 def splice(text: str, changes: list[tuple[int, int, str]]) -> str:
@@ -156,3 +163,22 @@ def with_parameters(text: str, value: Callable[[str], str]) -> str:
         quote = "`" if match["type"].strip() == "Identifier" else "'"
         changes.append((match.start(), match.end(), quote + literal.replace(quote, "\\" + quote) + quote))
     return splice(text, changes)
+
+
+def on_cluster(statement: Statement) -> tuple[int, int, str] | None:
+    """Where the statement says ON CLUSTER: (start, end, the cluster's name), or None."""
+    found = statement.tokens
+    for at in range(len(found) - 2):
+        if (found[at].lower, found[at + 1].lower) == ("on", "cluster") and found[at].kind == found[at + 1].kind == "word":
+            name = found[at + 2]
+            if name.kind in ("word", "quoted", "string"):
+                return found[at].start, name.end, unquoted(name)
+    return None
+
+
+def unquoted(token: Token) -> str:
+    """The name or text that a token writes."""
+    if token.kind not in ("quoted", "string"):
+        return token.text
+    quote = token.text[0]
+    return re.sub(r"\\(.)|" + quote * 2, lambda match: match[1] or quote, token.text[1:-1], flags=re.DOTALL)

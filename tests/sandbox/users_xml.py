@@ -8,8 +8,10 @@ settings and constraints in its profile, row policies as filters, a quota. Three
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
+
+from .access import SessionRights
+from .access.model import Quota, Setting
 
 SHIPPED = """<clickhouse>
     <profiles>
@@ -59,6 +61,65 @@ def config(users: Path, directory: Path, cluster: str, display_secrets: bool, ti
 """
 
 
-def render(rights: Any, overlay: str) -> str:
+def render(rights: SessionRights, overlay: str) -> str:
     """The users.xml that gives `default` these rights, and reading the tables of the database `overlay`."""
-    raise NotImplementedError
+    grants = [_without_grantee(line) for line in rights.grants] + [f"GRANT SELECT ON {overlay}.*"]
+    filters = {("system", "databases"): f"name != '{overlay}'", ("system", "tables"): f"database != '{overlay}'",
+               ("system", "columns"): f"database != '{overlay}'"}
+    for place, condition in rights.row_filters.items():
+        filters[place] = f"({filters[place]}) AND ({condition})" if place in filters else condition
+    databases: dict[str, list[str]] = {}
+    for (database, table), condition in filters.items():
+        databases.setdefault(database, []).append(f"<table name={quoteattr(table)}><filter>{escape(condition)}</filter></table>")
+    policies = "".join(f"<database name={quoteattr(database)}>{''.join(tables)}</database>" for database, tables in databases.items())
+    plain = "<password></password><networks><ip>::/0</ip></networks><quota>{}</quota>"
+    return f"""<clickhouse>
+    <profiles><default>{_profile(rights.settings)}</default><probe_profile/></profiles>
+    <roles><probe_role/></roles>
+    <users>
+        <default>{plain.format("default")}<profile>default</profile>
+            <grants>{"".join(f"<query>{escape(grant)}</query>" for grant in grants)}</grants>
+            <databases>{policies}</databases>
+        </default>
+        <probe>{plain.format("probe")}<grants><query>GRANT probe_role</query></grants></probe>
+    </users>
+    <quotas><default>{_quota(rights.quota)}</default><probe/></quotas>
+</clickhouse>
+"""
+
+
+def _without_grantee(line: str) -> str:
+    """A GRANT or REVOKE as users.xml takes it, without TO or FROM."""
+    word = " TO default" if line.startswith("GRANT") else " FROM default"
+    head, _, tail = line.rpartition(word)
+    return head + tail
+
+
+def _profile(settings: list[Setting]) -> str:
+    """The content of a profile: the settings' last values, and their constraints."""
+    values = dict(_SERVER_SETTINGS)
+    constraints: dict[str, str] = {}
+    for setting in settings:
+        if setting.value is not None:
+            values[setting.name] = setting.value
+        limits = "".join(
+            f"<{bound}>{escape(value)}</{bound}>" for bound, value in (("min", setting.min), ("max", setting.max)) if value is not None
+        )
+        if setting.writability in ("CONST", "CHANGEABLE_IN_READONLY"):
+            limits += f"<{setting.writability.lower()}/>"
+        if limits or setting.writability:
+            constraints[setting.name] = limits
+    text = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
+    return text + "<constraints>" + "".join(f"<{name}>{limits}</{name}>" for name, limits in constraints.items() if limits) + "</constraints>"
+
+
+def _quota(quota: Quota | None) -> str:
+    """The content of a quota."""
+    if quota is None:
+        return ""
+    text = "<keyed/>" if quota.keys else ""
+    for limits in quota.limits:
+        values = "".join(f"<{name}>{value:g}</{name}>" if name == "execution_time" else f"<{name}>{int(value)}</{name}>" for name, value in limits.max.items())
+        randomize = "<randomize>1</randomize>" if limits.randomized else ""
+        text += f"<interval><duration>{limits.duration}</duration>{randomize}{values}</interval>"
+    return text
