@@ -70,7 +70,8 @@ options:
         type: str
       valid_until:
         description:
-          - When this method expires, as O(valid_until) says it. If omitted, O(valid_until) counts; empty means never.
+          - When this method expires, as O(valid_until) says it. If omitted, O(valid_until) counts, and without that it
+            is left alone. Empty means never.
         type: str
       server:
         description: For V(ldap) and V(http), the server's name in the ClickHouse configuration. Required there.

@@ -31,12 +31,34 @@ class Failed(Exception):
         self.result = result
 
 
+@pytest.fixture(scope="session")
+def login(clickhouse: Any) -> dict[str, Any]:
+    """The login_* options for the administrator of the server under test: the shipped `default`, over TLS."""
+    if "CLICKHOUSE_URL" not in os.environ:
+        return {"login_host": "localhost", "login_port": clickhouse.https_port, "login_ca_cert": clickhouse.ca}
+    options = {
+        "login_host": clickhouse.host,
+        "login_port": clickhouse.port,
+        "login_secure": clickhouse.secure,
+        "login_user": clickhouse.user,
+        "login_password": clickhouse.password,
+    }
+    return {**options, "login_ca_cert": clickhouse.ca} if clickhouse.ca else options
+
+
+@pytest.fixture(scope="session")
+def version(clickhouse: Any) -> tuple[int, int]:
+    """Major and minor version of the server under test."""
+    major, minor = clickhouse.version.split(".")[:2]
+    return int(major), int(minor)
+
+
 @pytest.fixture
-def module(clickhouse: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+def module(login: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """Run a module: `module("user", {...}, check=True)`; raises `Failed`."""
 
-    def run(name: str, options: dict[str, Any], check: bool = False, **login: Any) -> dict[str, Any]:
-        arguments = {**clickhouse.login, **login, **options, "_ansible_check_mode": check, "_ansible_diff": True}
+    def run(name: str, options: dict[str, Any], check: bool = False, **other_login: Any) -> dict[str, Any]:
+        arguments = {**login, **other_login, **options, "_ansible_check_mode": check, "_ansible_diff": True}
         capsys.readouterr()
         with patch_module_args(arguments), pytest.raises(SystemExit) as end:
             importlib.import_module(f"{MODULES}.clickhouse_{name}").main()
@@ -88,7 +110,7 @@ class Run:
 
 
 @pytest.fixture
-def playbook(clickhouse: Any, tmp_path: Path) -> Callable[..., Run]:
+def playbook(login: dict[str, Any], tmp_path: Path) -> Callable[..., Run]:
     """Run ansible-playbook: on a list of plays, or on a playbook's name; the connection comes from the environment."""
 
     def run(plays: list[dict[str, Any]] | str, *arguments: str, **environment: str) -> Run:
@@ -99,7 +121,7 @@ def playbook(clickhouse: Any, tmp_path: Path) -> Callable[..., Run]:
             ["ansible-playbook", "-i", "localhost,", "-c", "local", name, *arguments],
             env={
                 **os.environ,
-                **clickhouse.environment,
+                **{f"CLICKHOUSE_{key[len('login_') :].upper()}": str(value) for key, value in login.items()},
                 "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".build/installed")),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),

@@ -167,7 +167,7 @@ def wished(
     :param option: path of the option, for errors
     :param methods: the option's value
     :param times: canonical form of every VALID UNTIL text that occurs
-    :param default_valid_until: canonical expiry for methods without their own
+    :param default_valid_until: canonical expiry for methods without their own; ``None`` if that was not said either
     :return: documents in the order given, and one credential for each password method, in the same order
     :raises WishError: for a method that lacks something, has something that is not its own, or cannot work
     """
@@ -190,7 +190,7 @@ def wished(
             credentials.append(_credential(path, kind, method, entry))
             document["password"] = HIDDEN
         valid_until = times[entry["valid_until"]] if entry.get("valid_until") is not None else default_valid_until
-        if valid_until:
+        if valid_until is not None:
             document["valid_until"] = valid_until
         documents.append(document)
     if len(documents) > 1:
@@ -370,6 +370,29 @@ def row_methods(
     return documents
 
 
+def with_expiries(before: Sequence[MethodDocument], methods: Sequence[MethodDocument]) -> list[MethodDocument]:
+    """Return wished methods with the expiry they will have.
+
+    Where none was said, a method keeps the expiry of its like among the current ones; a method that is new gets the one
+    that all current ones share, if they do. Said and empty means never, which a document does not mention.
+
+    :param before: the current methods
+    :param methods: the wished ones, ``valid_until`` missing where nothing was said
+    """
+    left = list(before)
+    shared = {method.get("valid_until", "") for method in before}
+    result = []
+    for method in methods:
+        like = next((item for item in left if _comparable(item) == _comparable(method)), None)
+        if like is not None:
+            left.remove(like)
+        inherited = like.get("valid_until", "") if like is not None else (min(shared) if len(shared) == 1 else "")
+        expiry = method.get("valid_until", inherited)
+        document = {key: value for key, value in method.items() if key != "valid_until"}
+        result.append({**document, "valid_until": expiry} if expiry else document)
+    return result
+
+
 def method_clause(document: MethodDocument, credential: Credential | None) -> tuple[str | Secret, ...]:
     """One method as it stands after IDENTIFIED WITH."""
     kind = document["type"]
@@ -398,7 +421,8 @@ def method_clause(document: MethodDocument, credential: Credential | None) -> tu
 
 def without_secrets_and_expiry(documents: Sequence[MethodDocument]) -> list[str]:
     """What two lists of methods are compared by: types and parameters, in any order."""
-    return sorted(
-        repr(sorted((key, value) for key, value in document.items() if key not in ("password", "valid_until")))
-        for document in documents
-    )
+    return sorted(map(_comparable, documents))
+
+
+def _comparable(document: MethodDocument) -> str:
+    return repr(sorted((key, value) for key, value in document.items() if key not in ("password", "valid_until")))

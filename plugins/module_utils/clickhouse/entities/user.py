@@ -302,19 +302,17 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
 
 
 def _authentication_after(before: Document | None, wished: Wish) -> list[authentication.MethodDocument]:
-    methods: list[authentication.MethodDocument] = wished.document["authentication"]
+    had = before["authentication"] if before else []
+    methods = authentication.with_expiries(had, wished.document["authentication"])
     if wished.extra.get("password") == "different":
         return [{**method, "password": NEW_PASSWORD} if "password" in method else method for method in methods]
-    if before is not None and sorted(map(repr, map(sorted_items, methods))) == sorted(
-        map(repr, map(sorted_items, before["authentication"]))
-    ):
-        return list(before["authentication"])  # the same in another order is the same
-    return methods
+    in_order = sorted(methods, key=sorted_items)
+    return list(had) if in_order == sorted(had, key=sorted_items) else methods  # another order is no difference
 
 
-def sorted_items(document: Document) -> list[tuple[str, Any]]:
-    """A document in a form that can be compared whatever the order of its keys."""
-    return sorted(document.items())
+def sorted_items(document: Document) -> str:
+    """A document in a form that sorts, whatever the order of its keys."""
+    return repr(sorted(document.items()))
 
 
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
@@ -354,11 +352,12 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
             return f"VALID UNTIL {literal(expiries.pop() or 'infinity')}"
     clause: list[str | Secret] = []
     credentials = iter(wished.credentials)
+    # 24.8 keeps the expiry of the method that is replaced, so one that shall be gone is said
+    never = {"valid_until": "infinity"} if before and any("valid_until" in m for m in before["authentication"]) else {}
     for index, method in enumerate(methods):
         credential = next(credentials) if "password" in method else None
-        parts = list(authentication.method_clause(method, credential))
-        parts[0] = (", " if index else "IDENTIFIED WITH ") + str(parts[0])
-        clause.extend(parts)
+        clause.append(", " if index else "IDENTIFIED WITH ")
+        clause.extend(authentication.method_clause({**never, **method}, credential))
     return tuple(clause)
 
 
