@@ -47,6 +47,13 @@ class Sandbox:
         self.ca: str | None = str(self.authority.ca) if self.authority else None
 
     @property
+    def users_d(self) -> Path:
+        """The directory for additions to users.xml; made if it is not there."""
+        directory = self.directory / "users.d"
+        directory.mkdir(exist_ok=True)
+        return directory
+
+    @property
     def port(self) -> int:
         """The HTTP port."""
         return int(self.ready["http_port"])

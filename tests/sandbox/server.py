@@ -24,8 +24,10 @@ from .access import AccessControl, AuthMethod, ServerError, SessionInfo, Table, 
 from .access import Options as AccessOptions
 from .access import hosts as access_hosts
 from .access import passwords as access_passwords
-from .access.model import Role
+from .access.model import Role, SettingsProfile
+from .access.rights import Element
 from .engine import Engine, EngineError, EnginePool, string_literal
+from .users_d import UsersConfiguration
 from .options import Options
 
 OVERLAY = "_sandbox"
@@ -38,7 +40,18 @@ TABLES = frozenset((
 _MAYBE_ACCESS = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "show", "set", "attach", "check", "execute"))
 _ON_CLUSTER = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "truncate", "optimize", "attach", "detach", "system"))
 _READS = frozenset(("select", "with", "show", "describe", "desc", "explain", "exists", "check", "from", "values"))
-_REWRITTEN = frozenset(("select", "with", "describe", "desc", "explain", "insert", "create", "from", "exists", "show"))
+_REWRITTEN = frozenset(("select", "with", "describe", "desc", "explain", "insert", "create", "from"))
+# What everyone may read of `system` (measured on 24.8 and 25.8); chDB has the server setting that opens all of it
+_OPEN = frozenset((
+    "aggregate_function_combinators", "collations", "columns", "contributors", "current_roles", "data_type_families", "database_engines",
+    "databases", "enabled_roles", "formats", "functions", "licenses", "one", "privileges", "quota_usage", "settings", "table_engines",
+    "table_functions", "tables", "time_zones",
+))
+# ... and what these privileges open
+_OPENED = {
+    "users": "SHOW USERS", "roles": "SHOW ROLES", "row_policies": "SHOW ROW POLICIES", "quotas": "SHOW QUOTAS",
+    "settings_profiles": "SHOW SETTINGS PROFILES",
+}
 # The engine's answers to a statement whose privileges and values are right: only the storage's state is left to decide
 _PASSED = frozenset((514, 495, 192, 511, 180, 199, 523))
 
@@ -117,9 +130,11 @@ class SandboxServer:
         users_file = users or self._directory / "users.xml"
         if users is None and not users_file.exists():
             users_file.write_text(users_xml.SHIPPED)
+        self._users = UsersConfiguration(users_file, self._directory / "preprocessed_configs")
         self.access = AccessControl(
-            self._directory / "access", self._parser, users_file, AccessOptions(display_secrets=self.options.display_secrets)
+            self._directory / "access", self._parser, self._users.path, AccessOptions(display_secrets=self.options.display_secrets)
         )
+        self._system = frozenset(row["name"] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = 'system'"))
         self._sessions: dict[tuple[str, str], Session] = {}
         self._published: dict[str, object] = {}
         self._make_overlay()
@@ -135,6 +150,8 @@ class SandboxServer:
     def authenticate(self, login: Credentials, peer: str) -> str:
         """The user's name. Raises EngineError 516, the same for every reason, so that nothing is learned from it."""
         with self._lock:
+            if self._users.changed():
+                self.access.load_users_xml(self._users.path)
             user = self.access.find_user(login.user)
         if user is not None and self._admits(user, peer) and any(
             self._proves(method, login) for method in user.auth if not method.valid_until or time.time() <= method.valid_until
@@ -233,7 +250,7 @@ class SandboxServer:
         for name in listed:
             self.access.get(Role, name)
             if first != "ALL" and name not in granted:
-                raise ServerError(512, "SET_NON_GRANTED_ROLE", f"Role {name} should be granted to set current")
+                raise ServerError(512, "SET_NON_GRANTED_ROLE", f"Role {name} should be granted to set as a current")
         return [name for name in granted if name not in listed] if first == "ALL" else listed
 
     def _check_cluster(self, name: str, session: Session, query: Query) -> None:
@@ -315,7 +332,10 @@ class SandboxServer:
         before = self._before(session, query)
         changes: list[tuple[int, int, str]] = []
         if statement.keyword in _REWRITTEN:
-            named = sql_text.system_tables(statement, TABLES, self._database(session) == "system")
+            named = sql_text.system_tables(statement, self._system, self._database(session) == "system")
+            for table in dict.fromkeys(table for _, _, table in named):
+                self._may_read(table, session)
+            named = [place for place in named if place[2] in TABLES]
             for start, end, table in named:
                 before.append(f"SELECT 1 FROM system.{table} LIMIT 0")  # the engine says whether the session may read it
                 changes.append((start, end, f"{OVERLAY}.{table}"))
@@ -340,16 +360,55 @@ class SandboxServer:
             "written_rows": written, "written_bytes": answer.get("bytes_written", 0), "result_rows": written,
         })
 
+    def _may_read(self, table: str, session: Session) -> None:
+        """Raise EngineError 497 unless the session may read this table of `system`, which a server does not open to all.
+
+        (`select_from_system_db_requires_grant`, on in ClickHouse's config.xml; chDB knows no such server settings.)
+        """
+        if table in _OPEN:
+            return
+        rights = self.access.session_rights(SessionInfo(session.user, session.roles))
+        privileges = self.access.privileges
+        if rights.contains(Element(privileges.mask("SELECT"), ("system", table))):
+            return
+        if table in _OPENED and rights.contains(Element(privileges.mask(_OPENED[table]))):
+            return
+        if any(e.names == ("system", table) and e.columns and e.mask & privileges.mask("SELECT") for e in rights.elements()):
+            return  # some columns: not looked at any closer
+        text = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant SELECT ON system.{table}."
+        raise EngineError(497, "ACCESS_DENIED", text)
+
     def _functions(self, session: Session) -> dict[str, str]:
         """What the functions that tell who is asking have to answer: the engine itself only knows `default`."""
-        user = string_literal(session.user).encode("utf-8", "surrogateescape").decode("latin-1")
-        return dict.fromkeys(("currentuser", "user", "current_user", "authenticateduser", "initialuser"), user)
+
+        def array(names: list[str]) -> str:
+            return "CAST([" + ", ".join(map(string_literal, names)) + "], 'Array(String)')"
+
+        user = self.access.get(User, session.user)
+        current = self.access.names(self.access.current_roles(user, session.roles))
+        enabled = self.access.enabled_roles(user, session.roles)
+        profiles = self._profiles(user, set(enabled))
+        values = {
+            **dict.fromkeys(("currentuser", "user", "current_user", "authenticateduser", "initialuser"), string_literal(session.user)),
+            "currentroles": array(current), "enabledroles": array(self.access.names(enabled)),
+            "defaultroles": array(self.access.names(self.access.current_roles(user, None))),
+            "currentprofiles": array(profiles), "enabledprofiles": array(profiles), "defaultprofiles": array(profiles),
+        }
+        return {name: value.encode("utf-8", "surrogateescape").decode("latin-1") for name, value in values.items()}
+
+    def _profiles(self, user: User, roles: set[str]) -> list[str]:
+        """The names of the profiles that count for a user, without those they inherit."""
+        own = [setting.profile for setting in user.settings if setting.profile]
+        to = [profile for profile in self.access.all_of(SettingsProfile) if any(profile.to.match(one) for one in (user.id, *roles))]
+        names = ["default", *(profile.name for profile in to), *(self.access.name_of(profile) or "" for profile in own)]
+        return list(dict.fromkeys(filter(None, names)))
 
     def _as_user(self, error: EngineError, session: Session) -> EngineError:
-        """The error with the session's user where the engine names its own."""
-        if error.message.startswith("default: "):
-            return EngineError(error.code, error.name, f"{session.user}: {error.message[9:]}")
-        return error
+        """The error with the session's user where the engine names its own, and without hints at what only the sandbox has."""
+        message = re.sub(rf" Maybe you meant {OVERLAY}\S*\?", "", error.message)
+        if message.startswith("default: "):
+            message = f"{session.user}: {message[9:]}"
+        return EngineError(error.code, error.name, message)
 
     # Access
 
@@ -387,10 +446,12 @@ class SandboxServer:
         engine = self._pool.use(self._bootstrap_config())
         engine.query(f"CREATE DATABASE IF NOT EXISTS {OVERLAY}")
         for table in TABLES:
-            columns = self.access.columns(table)
+            columns = self._parser.rows(
+                f"SELECT name, type, comment FROM system.columns WHERE database = 'system' AND table = '{table}' ORDER BY position"
+            )
             if not columns:  # this version has no such table
                 continue
-            structure = ", ".join(f"`{name}` {kind}" for name, kind in columns)
+            structure = ", ".join(f"`{column['name']}` {column['type']} COMMENT {string_literal(column['comment'])}" for column in columns)
             file = string_literal(str(self._directory / "tables" / f"{table}.jsonl"))
             (self._directory / "tables" / f"{table}.jsonl").touch()
             engine.query(f"CREATE OR REPLACE TABLE {OVERLAY}.{table} ({structure}) ENGINE = File(JSONCompactEachRow, {file})")

@@ -25,7 +25,8 @@ try:
 except ImportError:
     CLICKHOUSE_CONNECT_ERROR = traceback.format_exc()
 
-AUTHENTICATION_FAILED = 516
+LOGIN_REFUSED = (516, 194)
+"""AUTHENTICATION_FAILED, and REQUIRED_PASSWORD, which `default` may get instead."""
 
 
 class AccessError(Exception):
@@ -175,7 +176,7 @@ class Session:
         try:
             other = Session(replace(self.login, user=user, password=password))
         except AccessError as error:
-            if error.code == AUTHENTICATION_FAILED:
+            if error.code in LOGIN_REFUSED:
                 return False
             # any other refusal by the server comes after the password was accepted; 201 (too many attempts) does not
             return True if error.code is not None and error.code != 201 else None
