@@ -41,18 +41,23 @@ class AccessControl:
         """
         self.options, self.engine = options, engine
         self.release = tuple(int(part) for part in engine.version.split(".")[:2])
-        self.privileges = Privileges(
+        self.privileges = Privileges((
             (row["privilege"], row["aliases"], row["level"], row["parent_group"])
             for row in engine.rows("SELECT privilege, aliases, level, parent_group FROM system.privileges")
-        )
+        ), self.release)
         self.settings = SettingTypes(engine.rows, options.custom_settings_prefixes)
         self.timezone = str(engine.rows("SELECT timezone() AS zone")[0]["zone"])
         self._journal = Journal(directory / "access.jsonl", self.privileges)
-        self.fixed = Entities()
         self._columns: dict[str, list[tuple[str, str]]] = {}
         self.version = 0
-        if users_xml_path is not None:
-            users_xml.load(self, users_xml_path)
+        self.load_users_xml(users_xml_path)
+
+    def load_users_xml(self, path: Path | None) -> None:
+        """Take the read-only entities from this file, instead of any there were; None: there are none."""
+        self.fixed = Entities()
+        self.version += 1
+        if path is not None:
+            users_xml.load(self, path)
 
     # finding ----------------------------------------------------------------------------------------------------------
 
@@ -123,6 +128,13 @@ class AccessControl:
             )
             self._columns[table] = [(row["name"], row["type"]) for row in rows]
         return self._columns[table]
+
+    def canonical(self, statements: list[str]) -> list[str]:
+        """Statements as the engine's parser understands them."""
+        if not statements:
+            return []
+        texts = ", ".join(map(literal, statements))
+        return [str(row["text"]) for row in self.engine.rows(f"SELECT formatQuerySingleLine(arrayJoin([{texts}])) AS text")]
 
     # statements -------------------------------------------------------------------------------------------------------
 
@@ -464,10 +476,8 @@ class AccessControl:
     # GRANT and REVOKE -------------------------------------------------------------------------------------------------
 
     def elements(self, statement: Grant, database: str, strict: bool = True) -> list[Element]:
-        """The statement's privileges as elements; what cannot be granted on a scope is left out (users.xml: kept).
-
-        Raises ServerError 509 where nothing of a privilege can be granted there.
-        """
+        """The statement's privileges as elements. `strict`: without what cannot be granted on its scope, as GRANT does
+        and users.xml does not; the engine's parser has refused (509) what could not be granted at all."""
         result = []
         for piece in statement.pieces:
             for name, columns in piece.privileges:
@@ -479,22 +489,18 @@ class AccessControl:
         mask = privileges.mask(name)
         first, second = piece.first, piece.second
         kind = privileges.parameter_type(mask)
-        if privileges.sources and name.upper() in (*SOURCES, "SOURCES") and first is None and second is None:
+        if privileges.sources and name.upper() in (*SOURCES, "SOURCES") and first is None and ("READ", ()) not in piece.privileges:
+            # (with READ beside it, this is part of an ALL that the formatter has written out)
             kind = privileges.sources
             mask, first = kind, None if name.upper() == "SOURCES" else name.upper()
-        names: tuple[str, ...]
+        if not kind and (not piece.dotted or first == ""):  # ON t and ON * speak of the current database
+            first, second = database, second if piece.dotted else first
+        names = tuple(name for name in (first, second) if name)
         if kind:
-            allowed = mask if first is None else mask & privileges.parameterised
-            names = () if first is None else (first,) if second is None else (first, second)
+            allowed = 0 if names and piece.dotted else mask
         else:
-            if not piece.dotted:  # ON t and ON * speak of the current database
-                first, second = database, first
-            names = () if first is None else (first,) if second is None else (first, second)
             depth = 3 if columns else len(names)
             allowed = mask & (privileges.all, privileges.database, privileges.table, privileges.column)[depth]
-            if mask and not allowed:
-                where = ("database", "table", "column")[depth - 1]
-                raise ServerError(509, "INVALID_GRANT", f"{', '.join(privileges.names(mask))} cannot be granted on the {where} level")
         if strict:
             mask = allowed
         return [Element(mask, names, columns, piece.wildcard, statement.option, statement.revoke)] if mask else []

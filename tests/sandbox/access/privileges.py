@@ -30,8 +30,8 @@ class Node:
 class Privileges:
     """Names to bits and back, for one version."""
 
-    def __init__(self, rows: Iterable[tuple[str, list[str], str | None, str | None]]) -> None:
-        """`rows`: privilege, aliases, level, parent_group of system.privileges, in its order."""
+    def __init__(self, rows: Iterable[tuple[str, list[str], str | None, str | None]], release: tuple[int, ...] = (26, 9)) -> None:
+        """`rows`: privilege, aliases, level, parent_group of system.privileges, in its order, of this release."""
         nodes: dict[str, Node] = {}
         self._masks: dict[str, int] = {}
         self.by_level: dict[str, int] = {}
@@ -64,8 +64,12 @@ class Privileges:
         self.database = self.table | self.by_level["DATABASE"]
         self.sources = self.by_level.get("SOURCE", 0)
         # what a node of the tree of rights may hold: whole server, database or parameter, table, column
-        deep = self.parameterised if self.sources else 0
-        self.levels = (self.all, self.database | self.parameterised, self.table | deep, self.column | deep)
+        new = release >= (26, 0)
+        self.has_wildcards = release >= (25, 0)
+        self.compares_wildcards_above = not new  # with what the scope above may hold: shows revokes of what could not be granted
+        table = self.table | (self.parameterised if new else self.sources)
+        column = self.column | (self.parameterised if new else 0)
+        self.levels = (self.all, self.database | self.parameterised, table, column)
 
     def mask(self, name: str) -> int:
         """The bits of a privilege or group by any of its names. Raises KeyError."""
@@ -88,6 +92,14 @@ class Privileges:
         return next((kind for kind in self.parameters if mask and not mask & ~kind), 0)
 
     def split(self, mask: int) -> list[int]:
-        """The bits by kind of parameter: those without one first."""
-        parts = [mask & ~self.parameterised, *(mask & kind for kind in self.parameters)]
-        return [part for part in parts if part]
+        """The bits by kind of parameter, in ClickHouse's order.
+
+        ClickHouse collects them in a hash table, in which those without a parameter end up first, but before DEFINER
+        where at most five kinds are there (AccessFlags::splitIntoParameterTypes).
+        """
+        parts = [part for kind in self.parameters if (part := mask & kind)]
+        plain = mask & ~self.parameterised
+        if plain:
+            definer = mask & self.by_level.get("DEFINER", 0)
+            parts.insert(parts.index(definer) if definer and len(parts) < 5 else 0, plain)
+        return parts

@@ -9,6 +9,7 @@ the longest shorter key.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -55,6 +56,22 @@ def _parent(tree: Tree, scope: str) -> int:
 def _find(tree: Tree, scope: str) -> int:
     mask = tree.get(scope)
     return _parent(tree, scope) if mask is None else mask
+
+
+def _is_node(tree: Tree, prefix: str) -> bool:
+    """Whether ClickHouse's tree, which shares the beginnings of names, has a node here: names part or end, or something is granted."""
+    following = {key[len(prefix):len(prefix) + 1] for key in tree if key.startswith(prefix)}
+    return prefix in tree or prefix == "" or prefix.endswith(END) or END in following or len(following) > 1
+
+
+def _hidden(tree: Tree, scope: str) -> bool:
+    """Whether a scope leaves the tree in the middle of an edge.
+
+    ClickHouse walks both trees together and forgets to show a grant option on a scope that the tree of access does not have,
+    where that tree has another name with the same beginning (AccessRights::getElementsRec).
+    """
+    common = max((len(os.path.commonprefix([scope, key])) for key in tree), default=0)
+    return not scope.endswith(END) if common == len(scope) else not _is_node(tree, scope[:common])
 
 
 class Rights:
@@ -143,10 +160,16 @@ class Rights:
         pieces: list[Element] = []
         levels = self.privileges.levels
         for scope in {*self.access, *self.option}:
-            allowed = levels[level(scope)]
-            before, before_go = _parent(self.access, scope) & allowed, _parent(self.option, scope) & allowed
-            now, now_go = _find(self.access, scope) & allowed, _find(self.option, scope) & allowed
+            if self.privileges.has_wildcards and scope not in self.access and _hidden(self.access, scope):
+                continue
             wildcard = scope != "" and not scope.endswith(END)
+            allowed = above = levels[level(scope)]
+            if self.option and wildcard and self.privileges.compares_wildcards_above and not any(
+                _is_node(self.access, scope[:end]) for end in range(scope.rfind(END) + 2, len(scope))
+            ):
+                above = levels[level(scope) - 1]
+            before, before_go = _parent(self.access, scope) & above, _parent(self.option, scope) & above
+            now, now_go = _find(self.access, scope) & allowed, _find(self.option, scope) & allowed
             names = tuple(scope.removesuffix(END).split(END)) if scope else ()
             revoked = before & ~now
             granted_go = now_go & ~before_go
@@ -196,7 +219,7 @@ class Rights:
             if element.names[0] in SOURCES:
                 return self.privileges.mask(element.names[0]), "*.*"
         if kind:
-            return mask, names[0] if names else "*"
+            return mask, names[0] + "*" * (element.wildcard and len(names) > 1) if names else "*"
         if not names:
             return mask, "*.*"
         return mask, f"{names[0]}.{names[1] if len(names) > 1 else '*'}"

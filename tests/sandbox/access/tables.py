@@ -104,6 +104,8 @@ def _grants(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
                 "database": names[0] if names and not kind else None, "table": names[1] if len(names) > 1 and not kind else None,
                 "is_partial_revoke": int(element.revoke), "grant_option": int(element.grant_option), "is_wildcard": int(element.wildcard),
             }
+            if kind and names and access.release < (25, 0):
+                row["database"] = ""  # before access_object, which object it is about was not shown
             for name in privileges.names(element.mask):
                 for column in element.columns or (None,):
                     yield {**row, "access_type": name, "column": column}

@@ -47,24 +47,27 @@ def load(access: AccessControl, path: Path) -> None:
                 name = f"{quote(short)} ON {quote(database.tag)}.{quote(table.tag)}"
                 put(RowPolicy(**common("ROW POLICY", name), short_name=short, database=database.tag, table=table.tag,
                               filter=(table.findtext("filter") or "").strip(), to=Ids(ids=[entity_id("USER", node.tag)])))
-    for section, cls in (("roles/*", Role), ("users/*", User)):
-        for node in root.iterfind(section):
-            grantee = access.get(cls, node.tag)
-            for query in node.iterfind("grants/query"):
-                _grant(access, grantee, (query.text or "").strip())
+    grants = [
+        (access.get(cls, node.tag), _with_grantee((query.text or "").strip()))
+        for section, cls in (("roles/*", Role), ("users/*", User))
+        for node in root.iterfind(section) for query in node.iterfind("grants/query")
+    ]
+    for (grantee, _), text in zip(grants, access.canonical([text for _, text in grants]), strict=True):
+        statement = parse(text)
+        assert isinstance(statement, Grant)
+        if statement.roles:
+            for name in statement.roles.names:
+                grantee.roles[entity_id("ROLE", name)] = statement.option
+        else:
+            grantee.rights.apply(access.elements(statement, "", strict=False))
 
 
-def _grant(access: AccessControl, grantee: Grantee, query: str) -> None:
-    verb = "FROM" if query.upper().startswith("REVOKE") else "TO"
-    head, _, tail = query.partition(" WITH ") if verb == "TO" else (query, "", "")
-    full = f"{head} {verb} probe" + (f" WITH {tail}" if tail else "")
-    statement = parse(str(access.engine.rows(f"SELECT formatQuerySingleLine({literal(full)}) AS text")[0]["text"]))
-    assert isinstance(statement, Grant)
-    if statement.roles:
-        for name in statement.roles.names:
-            grantee.roles[entity_id("ROLE", name)] = statement.option
-    else:
-        grantee.rights.apply(access.elements(statement, "", strict=False))
+def _with_grantee(query: str) -> str:
+    """A query of <grants>, which names no grantee, as a whole statement."""
+    if query.upper().startswith("REVOKE"):
+        return f"{query} FROM probe"
+    head, separator, tail = query.partition(" WITH ")
+    return f"{head} TO probe{separator}{tail}"
 
 
 def _user(access: AccessControl, node: ElementTree.Element, common: dict[str, str]) -> User:
