@@ -71,6 +71,19 @@ def module(login: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> Callabl
 
 
 @pytest.fixture
+def failed(module: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Run a module that must fail, without a traceback, and return what it said."""
+
+    def run(name: str, options: dict[str, Any], check: bool = False, **login: Any) -> dict[str, Any]:
+        with pytest.raises(Failed) as caught:
+            module(name, options, check=check, **login)
+        assert "Traceback" not in json.dumps(caught.value.result)
+        return caught.value.result
+
+    return run
+
+
+@pytest.fixture
 def converges(module: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Check, apply, apply again: the prediction is the truth, and the second run finds nothing to do."""
 
