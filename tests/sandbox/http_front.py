@@ -247,7 +247,12 @@ class Handler(BaseHTTPRequestHandler):
     def send_error_text(self, error: EngineError) -> None:
         """Answer with an exception, in the status its code asks for."""
         version = f"(version {self.server.clickhouse.full_version} (official build))"
-        text = f"Code: {error.code}. DB::Exception: {error.message} ({error.name}) {version}\n".encode("utf-8", "surrogateescape")
+        if error.code == 1000:  # what a library threw has a form of its own
+            body = f"Poco::Exception. Code: 1000, e.code() = 0, {error.message.removeprefix('Poco::Exception. Code: 1000, e.code() = 0, ')}"
+            body = f"{body.removesuffix('.')} {version}\n"
+        else:
+            body = f"Code: {error.code}. DB::Exception: {error.message} ({error.name}) {version}\n"
+        text = body.encode("utf-8", "surrogateescape")
         headers = {"Content-Type": "text/plain; charset=UTF-8", "X-ClickHouse-Exception-Code": str(error.code)}
         if error.code == 194:
             headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'

@@ -43,8 +43,11 @@ SHIPPED = """<clickhouse>
 """
 """users.xml as ClickHouse ships it, with access management on."""
 
-# In chDB, as in clickhouse-local, these have other values than in a server
-_SERVER_SETTINGS = {"implicit_select": "0", "allow_introspection_functions": "0", "storage_file_read_method": "pread"}
+# In chDB, as in clickhouse-local, the first three have other values than in a server. An exception's stack trace, which goes
+# nowhere here, would cost up to half a second when a process makes its first.
+_SERVER_SETTINGS = {
+    "implicit_select": "0", "allow_introspection_functions": "0", "storage_file_read_method": "pread", "calculate_text_stack_trace": "0",
+}
 
 
 def config(users: Path, directory: Path, cluster: str, display_secrets: bool, timezone: str) -> str:
