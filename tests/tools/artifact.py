@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / ".build"
+INSTALLED = BUILD / "installed"
 GALAXY = BUILD / "venv" / "dev" / "bin" / "ansible-galaxy"
 
 # Everything below these belongs in the artifact, and of the rest of the checkout just these files.
@@ -47,15 +48,24 @@ def build() -> Path:
 
 
 def install(artifact: Path) -> None:
-    """Install the artifact, and nothing else, into a path that holds no other collection."""
-    shutil.rmtree(BUILD / "installed", ignore_errors=True)
-    galaxy("install", "--no-deps", "--offline", "--collections-path", str(BUILD / "installed"), str(artifact))
+    """Install the artifact, and nothing else, into a path that holds no other collection.
+
+    The path changes hands at once, so that a playbook which runs meanwhile does not lose its modules.
+    """
+    fresh, old = BUILD / "installed.fresh", BUILD / "installed.old"
+    for path in (fresh, old):
+        shutil.rmtree(path, ignore_errors=True)
+    galaxy("install", "--no-deps", "--offline", "--collections-path", str(fresh), str(artifact))
+    if INSTALLED.exists():
+        INSTALLED.rename(old)
+    fresh.rename(INSTALLED)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def galaxy(command: str, *arguments: str) -> None:
     """Run ``ansible-galaxy collection`` with the given command."""
-    # The path it installs to is not among the configured ones: that is the point, and no reason to warn.
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(BUILD / "installed"), "ANSIBLE_GALAXY_SERVER_LIST": ""}
+    # The path it installs to is named among the configured ones, or it would warn that playbooks do not look there.
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{INSTALLED}.fresh"}
     subprocess.run([str(GALAXY), "collection", command, *arguments], env=environment, check=True)
 
 
