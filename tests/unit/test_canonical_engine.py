@@ -10,6 +10,7 @@ import ipaddress
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -93,24 +94,26 @@ REFUSED: dict[str, list[Any]] = {
         -1,
     ],
     "max_insert_block_size": ["0", 0],
-    "use_uncompressed_cache": ["on", "yes", "2", "", " 1", 2, -1, 0.5],
+    "use_uncompressed_cache": ["on", "yes", "2", "", " 1", 2, -1],
     "max_execution_time": ["60s", "10K", "", "1 ", "inf", "nan", "1_000", "٣", 9223372036855],
     "totals_auto_threshold": ["1 ", "x", "", "0x1", "1_000"],
-    "max_threads": ["", "-1", "many"],
+    "max_threads": ["", "-1"],
     "format_csv_delimiter": ["ab", "é", "\\t"],
 }
 LATER_REFUSED: dict[str, list[Any]] = {  # 24.8 takes some of these
-    "connect_timeout_with_failover_ms": ["7.5", 9223372036854776],
+    "connect_timeout_with_failover_ms": ["7.5"],
     "max_insert_block_size": ["0"],
     "totals_auto_threshold": ["inf", "nan", "1e400", "3.5e38"],
-    "max_threads": ["4K", "Auto"],
-    "http_response_headers": ["x", "{'a':1}", "{1:2}", '{"a":"b"}', "{'a' 'b'}", "{'a':'b'", "{'a':'b'}x"],
+    "max_threads": ["4K", "Auto", "many"],
+    "http_response_headers": ["x", "{'a':1}", "{1:2}", '{"a":"b"}', "{'a' 'b'}", "{'a':'b'"],
 }
 STRICTER_HERE: dict[str, list[Any]] = {
     "max_memory_usage": ["18446744073709551616", "100000000000000000000"],  # the engine wraps them around
     "network_zstd_compression_level": ["9223372036854775808"],
     "max_execution_time": ["-1", -1.5],  # a time that means nothing
     "max_threads": ["auto(4)", "'auto'"],  # the engine reads them as auto
+    "use_uncompressed_cache": [0.5],
+    "http_response_headers": ["{'a':'b'}x"],
 }
 LEFT_TO_THE_SERVER: dict[str, list[str]] = {  # no table says what these types take
     "read_overflow_mode": ["Throw", "nonsense", ""],
@@ -220,10 +223,8 @@ def test_what_the_engine_refuses_is_refused_here(version: str, engine: Engines, 
     for name, value in cases(REFUSED) if version == "24.8" else cases(REFUSED, LATER_REFUSED):
         if version == "24.8" and name == "max_insert_block_size":
             continue  # there its type is UInt64
-        try:
+        with suppress(EngineError):
             wrong.append((name, value, "the engine", as_query_setting(engine(version), name, written(value))))
-        except EngineError:
-            pass
         try:
             wrong.append((name, value, "we", canonical.setting_value("value", value, kind_of(server(version), name))))
         except WishError as error:
