@@ -22,7 +22,9 @@ VERSIONS = os.environ.get("SANDBOX_VERSIONS", "26.9").replace(",", " ").split()
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """The real engine as a parser: `engine.parse(sql)` gives the canonical form or raises EngineError; `engine.rows(sql)` asks."""
+    """The real engine as a parser: `engine.parse(sql)` gives the canonical form or raises EngineError;
+    `engine.rows(sql)` asks.
+    """
     from tests.sandbox.engine import Engine
 
     with Engine(request.param) as running:
@@ -39,7 +41,9 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 class RealServer:
-    """A real ClickHouse that CLICKHOUSE_URL names (user and password in it): the part of Sandbox that tests of modules need."""
+    """A real ClickHouse that CLICKHOUSE_URL names (user and password in it): the part of Sandbox that tests of
+    modules need.
+    """
 
     def __init__(self, url: str) -> None:
         import urllib.parse
@@ -48,7 +52,10 @@ class RealServer:
 
         parts = urllib.parse.urlsplit(url)
         self.url = url
-        self.user, self.password = urllib.parse.unquote(parts.username or "default"), urllib.parse.unquote(parts.password or "")
+        self.user, self.password = (
+            urllib.parse.unquote(parts.username or "default"),
+            urllib.parse.unquote(parts.password or ""),
+        )
         self.host, self.port = parts.hostname or "localhost", parts.port or (8443 if parts.scheme == "https" else 8123)
         self.secure = parts.scheme == "https"
         self.ca = os.environ.get("CLICKHOUSE_CA")

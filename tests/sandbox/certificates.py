@@ -1,4 +1,6 @@
-"""A throw-away certificate authority for tests and the demo: a CA, a server certificate for loopback, client certificates."""
+"""A throw-away certificate authority for tests and the demo: a CA, a server certificate for loopback, client
+certificates.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ _LIFE = datetime.timedelta(days=30)
 
 def _write_key(key: ec.EllipticCurvePrivateKey, file: Path) -> None:
     file.touch(0o600)
-    file.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ))
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 def _name(text: str) -> x509.Name:
@@ -37,25 +39,47 @@ class Authority:
         self.ca = directory / "ca.crt"
         builder = self._builder(self._issuer, self._key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        builder = builder.add_extension(x509.KeyUsage(
-            digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
-            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-        ), critical=True)
+        builder = builder.add_extension(
+            x509.KeyUsage(
+                digital_signature=False,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=True,
+                crl_sign=True,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
         self.ca.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.timezone.utc)
         return (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(self._issuer).public_key(public_key)
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + _LIFE)
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + _LIFE)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def issue(
-        self, common_name: str, names: tuple[str, ...] = (), addresses: tuple[str, ...] = (), uris: tuple[str, ...] = (), server: bool = False,
+        self,
+        common_name: str,
+        names: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+        uris: tuple[str, ...] = (),
+        server: bool = False,
     ) -> tuple[Path, Path]:
-        """A certificate for a client (or a server): the PEM files of certificate and key, named after the common name."""
+        """A certificate for a client (or a server): the PEM files of certificate and key, named after the common
+        name.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

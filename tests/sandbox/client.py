@@ -1,4 +1,6 @@
-"""A small ClickHouse HTTP client of the standard library, so that tests of the server depend on no driver's view of it."""
+"""A small ClickHouse HTTP client of the standard library, so that tests of the server depend on no driver's view of
+it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import http.client
 import re
 import ssl
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -34,10 +37,18 @@ class Client:
     """Requests to one server as one user. Thread-safe in the sense that each request has its own connection."""
 
     def __init__(
-        self, url: str, user: str | None = None, password: str = "", *, ca: str | None = None, certificate: tuple[str, str] | None = None,
-        source: str | None = None, headers: dict[str, str] | None = None,
+        self,
+        url: str,
+        user: str | None = None,
+        password: str = "",
+        *,
+        ca: str | None = None,
+        certificate: tuple[str, str] | None = None,
+        source: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
-        """`user` None sends no credentials; `ca` verifies https; `certificate`: files of a client's certificate and key;
+        """`user` None sends no credentials; `ca` verifies https; `certificate`: files of a client's certificate and
+        key;
 
         `source`: the local address to come from, such as 127.0.0.7; `headers` go with every request.
         """
@@ -57,9 +68,15 @@ class Client:
                 self._tls.load_cert_chain(*certificate)
 
     def request(
-        self, sql: str | bytes = b"", *, method: str = "POST", path: str = "/", headers: dict[str, str] | None = None, **parameters: str,
+        self,
+        sql: str | bytes = b"",
+        *,
+        method: str = "POST",
+        path: str = "/",
+        headers: dict[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send a request; nothing is raised for what the server answers."""
+        """Send a request with these URL parameters; nothing is raised for what the server answers."""
         host, port = self.url.hostname or "", self.url.port
         if self._tls is not None:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -68,10 +85,14 @@ class Client:
         else:
             connection = http.client.HTTPConnection(host, port, timeout=60, source_address=self._source)
         try:
-            query = urllib.parse.urlencode(parameters)
+            query = urllib.parse.urlencode(parameters or {})
             body = sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else sql
-            all_headers = {name: value.encode().decode("latin-1") for name, value in {**self._headers, **(headers or {})}.items()}
-            connection.request(method, path + ("?" + query if query else ""), body if method != "GET" else None, all_headers)
+            all_headers = {
+                name: value.encode().decode("latin-1") for name, value in {**self._headers, **(headers or {})}.items()
+            }
+            connection.request(
+                method, path + ("?" + query if query else ""), body if method != "GET" else None, all_headers
+            )
             answer = connection.getresponse()
             return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:
@@ -79,7 +100,7 @@ class Client:
 
     def query(self, sql: str | bytes, **parameters: str) -> str:
         """The result of a statement as TabSeparated text (or `default_format`). Raises ServerSaid."""
-        answer = self.request(sql, **parameters)
+        answer = self.request(sql, parameters=parameters)
         text = answer.body.decode("utf-8", "surrogateescape")
         if answer.status != 200 or "x-clickhouse-exception-code" in answer.headers:
             raise ServerSaid(answer.status, text)

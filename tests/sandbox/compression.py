@@ -1,4 +1,6 @@
-"""The compressions of ClickHouse's HTTP interface: Content-Encoding both ways, and ClickHouse's own checksummed blocks."""
+"""The compressions of ClickHouse's HTTP interface: Content-Encoding both ways, and ClickHouse's own checksummed
+blocks.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class BrokenCompression(ValueError):
 
 
 def choose(accept: str) -> str | None:
-    """The encoding ClickHouse answers with for an Accept-Encoding header: it looks for the names in it, and at no weights."""
+    """The encoding ClickHouse answers with for an Accept-Encoding header: it looks for the names in it, and at no
+    weights.
+    """
     return next((name for name in PREFERENCE if name in accept), None)
 
 
@@ -53,7 +57,9 @@ def encode(name: str, data: bytes) -> bytes:
 
 
 def decode(name: str, data: bytes) -> bytes:
-    """Decompress a request, which may be several compressed pieces one after the other (not with brotli). Raises UnknownCompression, or BrokenCompression where the data does not fit."""
+    """Decompress a request, which may be several compressed pieces one after the other (not with brotli). Raises
+    UnknownCompression, or BrokenCompression where the data does not fit.
+    """
     try:
         if name in ("", "identity", "none"):
             return data
@@ -82,10 +88,10 @@ def _checksum(data: bytes) -> bytes:
 
 
 def encode_blocks(data: bytes, size: int = 1 << 20) -> bytes:
-    """`data` as ClickHouse's compressed blocks (HTTP parameter `compress=1`), each LZ4 behind a CityHash128 checksum."""
+    """`data` as ClickHouse's compressed blocks (HTTP parameter `compress=1`), each LZ4 behind a CityHash128."""
     blocks = []
     for start in range(0, len(data), size):
-        part = data[start:start + size]
+        part = data[start : start + size]
         packed = lz4.block.compress(part, store_size=False)
         block = _HEADER.pack(_LZ4, len(packed) + _HEADER.size, len(part)) + packed
         blocks.append(_checksum(block) + block)
@@ -98,12 +104,14 @@ def decode_blocks(data: bytes) -> bytes:
     at = 0
     while at < len(data):
         if len(data) - at < 16 + _HEADER.size:
-            raise BrokenCompression(f"Cannot read all data. Bytes read: {len(data) - at}. Bytes expected: {16 + _HEADER.size}.")
+            raise BrokenCompression(
+                f"Cannot read all data. Bytes read: {len(data) - at}. Bytes expected: {16 + _HEADER.size}."
+            )
         method, packed_size, size = _HEADER.unpack_from(data, at + 16)
-        block = data[at + 16:at + 16 + packed_size]
-        if _checksum(block) != data[at:at + 16]:
+        block = data[at + 16 : at + 16 + packed_size]
+        if _checksum(block) != data[at : at + 16]:
             raise BrokenCompression("Checksum doesn't match: corrupted data.")
-        packed = block[_HEADER.size:]
+        packed = block[_HEADER.size :]
         if method == _LZ4:
             parts.append(lz4.block.decompress(packed, uncompressed_size=size))
         elif method == _ZSTD:

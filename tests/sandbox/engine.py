@@ -1,12 +1,15 @@
 """The real ClickHouse engine (chDB) in processes of its own, one version per virtual environment.
 
-`Engine` is one such process. It parses statements, answers questions about grammar, settings and privileges, and, opened
-on a path with a users.xml, runs queries with the rights that this users.xml gives to its user `default`. `EnginePool` keeps
+`Engine` is one such process. It parses statements, answers questions about grammar, settings and privileges, and,
+opened
+on a path with a users.xml, runs queries with the rights that this users.xml gives to its user `default`. `EnginePool`
+keeps
 one data path and gives it to the engine whose users.xml is wanted now: chDB holds a path in one process at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -31,11 +34,15 @@ class EngineError(Exception):
 
 
 def python_of(version: str) -> Path:
-    """The interpreter of the virtual environment with this version's chDB; `SANDBOX_ENGINES` names another folder of them."""
+    """The interpreter of the virtual environment with this version's chDB; `SANDBOX_ENGINES` names another folder of
+    them.
+    """
     return Path(os.environ.get("SANDBOX_ENGINES", ENVIRONMENTS)) / f"chdb-{version}" / "bin" / "python"
 
 
-_TEXT = re.compile(r"\A(?:Code: (?P<code>\d+)\. DB::Exception: )(?P<message>.*?)(?: \((?P<name>[A-Z0-9_]+)\))?\s*\Z", re.DOTALL)
+_TEXT = re.compile(
+    r"\A(?:Code: (?P<code>\d+)\. DB::Exception: )(?P<message>.*?)(?: \((?P<name>[A-Z0-9_]+)\))?\s*\Z", re.DOTALL
+)
 _AGAIN = re.compile(r"\ACode: \d+\. DB::Exception: | \([A-Z0-9_]+\) \(version [^()]*\)\.?\Z")
 
 
@@ -45,7 +52,9 @@ def raise_error(text: str) -> NoReturn:
     if not match:
         raise EngineError(1001, "STD_EXCEPTION", text)
     message = match["message"]
-    while (shorter := _AGAIN.sub("", message)) != message:  # an exception told within an exception carries its frame along
+    while (
+        shorter := _AGAIN.sub("", message)
+    ) != message:  # an exception told within an exception carries its frame along
         message = shorter
     raise EngineError(int(match["code"]), match["name"] or "UNKNOWN_EXCEPTION", message)
 
@@ -56,14 +65,19 @@ def string_literal(text: str) -> str:
 
 
 class Engine:
-    """One engine process. Usable alone: `Engine("26.9").parse("create user u")`; `close()` ends it, as does this process's end."""
+    """One engine process. Usable alone: `Engine("26.9").parse("create user u")`; `close()` ends it, as does this
+    process's end."""
 
     def __init__(self, version: str = "26.9", address: str | None = ":memory:") -> None:
-        """Start a process for `version` (`26.9`, `25.8`, `24.8`) and open `address`, chDB's connection string; None opens later."""
+        """Start a process for `version` (`26.9`, `25.8`, `24.8`) and open `address`, chDB's connection string; None
+        opens later.
+        """
         self.version = version
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [str(python_of(version)), "-I", str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [str(python_of(version)), "-I", str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if not os.environ.get("SANDBOX_DEBUG") else None,
         )
         if address is not None:
@@ -91,7 +105,9 @@ class Engine:
                 answer = json.loads(self._process.stdout.read(header_size))
                 result = self._process.stdout.read(body_size)
             except (BrokenPipeError, ValueError) as error:
-                raise EngineError(210, "NETWORK_ERROR", f"The engine process has ended (exit {self._process.poll()}).") from error
+                raise EngineError(
+                    210, "NETWORK_ERROR", f"The engine process has ended (exit {self._process.poll()})."
+                ) from error
         if "error" in answer:
             raise_error(answer["error"])
         return answer, result
@@ -126,10 +142,8 @@ class Engine:
     def close(self) -> None:
         """End the process; its path is free afterwards."""
         assert self._process.stdin and self._process.stdout
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
@@ -156,7 +170,9 @@ class EnginePool:
         self._spare = Engine(version, None)
 
     def use(self, config: Path) -> Engine:
-        """The engine that runs with this configuration file (a file never changes once it was used). Raises EngineError."""
+        """The engine that runs with this configuration file (a file never changes once it was used). Raises
+        EngineError.
+        """
         if self._engine is not None and self._engine.alive and self._config == config:
             return self._engine
         if self._engine is not None:

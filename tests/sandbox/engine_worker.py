@@ -52,7 +52,9 @@ class Worker:
         self.first: Any = None
 
     def open(self, address: str) -> None:
-        """Start the engine on `address` (a path or `:memory:`, then `?option=value`); it lives while one connection is open."""
+        """Start the engine on `address` (a path or `:memory:`, then `?option=value`); it lives while one connection
+        is open.
+        """
         self.address = address
         if hasattr(self.chdb, "connect"):
             self.first = self.chdb.connect(address)
@@ -62,7 +64,9 @@ class Worker:
         return self.chdb.connect(self.address + (f"{separator}database={database}" if database else ""))
 
     def run(self, request: dict[str, Any], sql: bytes) -> tuple[dict[str, Any], bytes]:
-        """Run `before` (statements whose result nobody wants, such as SET), then the query; the last result is the answer."""
+        """Run `before` (statements whose result nobody wants, such as SET), then the query; the last result is the
+        answer.
+        """
         if not hasattr(self.chdb, "connect"):  # chDB 2.1 (24.8) has no sessions
             return outcome(self.chdb.query(sql.decode(), request["format"], path="", udf_path=""))
         if request.get("plain"):  # a question of the sandbox itself: the standing session does, and saves making one
@@ -86,7 +90,9 @@ class Worker:
                 session.close()
 
     def insert(self, session: Any, sql: bytes, at: int, data_format: str) -> tuple[dict[str, Any], bytes]:
-        """Run the INSERT before byte `at` with the data behind it: within the query's text, an empty line would end the data."""
+        """Run the INSERT before byte `at` with the data behind it: within the query's text, an empty line would end
+        the data.
+        """
         handle = session.send_insert(sql[:at].decode("utf-8", "surrogateescape"), data_format)
         if len(sql) > at:
             session.insert_append(handle, sql[at:])
@@ -138,7 +144,8 @@ def outcome(result: Any) -> tuple[dict[str, Any], bytes]:
         raise RuntimeError(result.error_message())
     memory = result.bytes() if hasattr(result, "bytes") else b""
     return {
-        "rows_read": result.rows_read(), "bytes_read": result.bytes_read(),
+        "rows_read": result.rows_read(),
+        "bytes_read": result.bytes_read(),
         "rows_written": result.rows_written() if hasattr(result, "rows_written") else 0,
         "bytes_written": result.bytes_written() if hasattr(result, "bytes_written") else 0,
     }, memory
@@ -161,7 +168,9 @@ def write_frame(stream: BinaryIO, header: dict[str, Any], body: bytes) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """End this process when its parent is gone, even in the middle of a long query (the end of stdin is seen only after it)."""
+    """End this process when its parent is gone, even in the middle of a long query (the end of stdin is seen only
+    after it).
+    """
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -23,8 +23,10 @@ _CHANGE = re.compile(rb"\s*(CREATE|ALTER|DROP|GRANT|REVOKE|MOVE|SET\s+DEFAULT\s+
 class Fault:
     """What happens to statement number `at` (1 is the first; with `changes`, only those that change something count).
 
-    `kind`: `drop_before` (the connection ends, nothing ran), `drop_after` (it ran, the answer is lost), `delay` (by `seconds`),
-    `refuse` (answered with `code`, `name` and `message` instead of being run), `kill` (the server is killed; nothing ran).
+    `kind`: `drop_before` (the connection ends, nothing ran), `drop_after` (it ran, the answer is lost), `delay` (by
+    `seconds`),
+    `refuse` (answered with `code`, `name` and `message` instead of being run), `kill` (the server is killed; nothing
+    ran).
     """
 
     at: int
@@ -37,7 +39,9 @@ class Fault:
 
 
 class FaultProxy:
-    """The proxy, while its `with` block runs: `url` and `port` are where to send requests, `statements` what came through."""
+    """The proxy, while its `with` block runs: `url` and `port` are where to send requests, `statements` what came
+    through.
+    """
 
     def __init__(self, target: str, faults: Sequence[Fault], kill: Callable[[], None]) -> None:
         """`target`: the server's http URL; `kill` ends it."""
@@ -98,28 +102,40 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind == "kill":
             self.server.proxy.kill()
         if fault is not None and fault.kind in ("kill", "drop_before"):
-            return self._cut()
+            self._cut()
+            return
         if fault is not None and fault.kind == "delay":
             time.sleep(fault.seconds)
         if fault is not None and fault.kind == "refuse":
-            text = f"Code: {fault.code}. DB::Exception: {fault.message} ({fault.name}) (version 26.9.2.1 (official build))\n"
+            text = f"Code: {fault.code}. DB::Exception: {fault.message} ({fault.name}) (version 26.9.2.1)\n"
             headers = [("Content-Type", "text/plain; charset=UTF-8"), ("X-ClickHouse-Exception-Code", str(fault.code))]
-            return self._answer(500, headers, text.encode())
+            self._answer(500, headers, text.encode())
+            return
         target = self.server.proxy.target
         connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=120)
         try:
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "transfer-encoding", "content-length")}
-            connection.request(self.command, self.path, body or None, headers)
+            forwarded = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in ("host", "transfer-encoding", "content-length")
+            }
+            connection.request(self.command, self.path, body or None, forwarded)
             answer = connection.getresponse()
             content = answer.read()
         except OSError:
-            return self._cut()
+            self._cut()
+            return
         finally:
             connection.close()
         if fault is not None and fault.kind == "drop_after":
-            return self._cut()
+            self._cut()
+            return
         dropped = ("transfer-encoding", "content-length", "connection", "keep-alive")
-        self._answer(answer.status, [(name, value) for name, value in answer.getheaders() if name.lower() not in dropped], content)
+        self._answer(
+            answer.status,
+            [(name, value) for name, value in answer.getheaders() if name.lower() not in dropped],
+            content,
+        )
 
     do_POST = do_GET
     do_HEAD = do_GET

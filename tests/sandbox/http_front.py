@@ -1,4 +1,5 @@
-"""ClickHouse's HTTP and HTTPS interface over the sandbox's server: requests in, status, headers and compressed bodies out.
+"""ClickHouse's HTTP and HTTPS interface over the sandbox's server: requests in, status, headers and compressed
+bodies out.
 
 The forms were measured on ClickHouse 25.8 (see real_server.py) and are held against it in tests/sandbox_tests/server.
 """
@@ -27,28 +28,62 @@ from .server import Answer, Credentials, Query, SandboxServer
 
 # Codes that do not answer 500: swept with throwIf over all codes of 25.8
 _STATUS = {
-    **dict.fromkeys((6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675, 676), 400),
+    **dict.fromkeys(
+        (6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675, 676),
+        400,
+    ),
     194: 401,
     **dict.fromkeys((192, 193, 512, 516), 403),
     **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511), 404),
-    159: 408, 381: 411, 229: 413, 48: 501, **dict.fromkeys((76, 209, 439), 503),
+    159: 408,
+    381: 411,
+    229: 413,
+    48: 501,
+    **dict.fromkeys((76, 209, 439), 503),
 }
-_NO_HANDLER = (
-    "There is no handle {path}\n\nUse / or /ping for health checks.\nOr /replicas_status for more sophisticated health checks.\n\n"
-    "Send queries from your program with POST method or GET /?query=...\n\nUse clickhouse-client:\n\nFor interactive data analysis:\n"
-    "    clickhouse-client\n\nFor batch query processing:\n    clickhouse-client --query='SELECT 1' > result\n"
-    "    clickhouse-client < query > result\n"
-)
+_NO_HANDLER = """There is no handle {path}
+
+Use / or /ping for health checks.
+Or /replicas_status for more sophisticated health checks.
+
+Send queries from your program with POST method or GET /?query=...
+
+Use clickhouse-client:
+
+For interactive data analysis:
+    clickhouse-client
+
+For batch query processing:
+    clickhouse-client --query='SELECT 1' > result
+    clickhouse-client < query > result
+"""
 _EXPOSED = (
     "X-ClickHouse-Query-Id,X-ClickHouse-Summary,X-ClickHouse-Server-Display-Name,X-ClickHouse-Format,X-ClickHouse-Timezone,"
     "X-ClickHouse-Exception-Code,X-ClickHouse-Exception-Tag"
 )
 # URL parameters that are no settings
-_RESERVED = frozenset((
-    "query", "user", "password", "quota_key", "database", "default_format", "query_id", "session_id", "session_timeout",
-    "session_check", "close_session", "compress", "decompress", "buffer_size", "wait_end_of_query", "stacktrace", "role",
-    "client_protocol_version",
-))
+_RESERVED = frozenset(
+    (
+        "query",
+        "user",
+        "password",
+        "quota_key",
+        "database",
+        "default_format",
+        "query_id",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "close_session",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "wait_end_of_query",
+        "stacktrace",
+        "role",
+        "client_protocol_version",
+    )
+)
 
 
 def content_type(name: str | None) -> str:
@@ -59,9 +94,19 @@ def content_type(name: str | None) -> str:
         return "text/tab-separated-values; charset=UTF-8"
     if name.startswith("CSV"):
         return "text/csv; charset=UTF-8; header=" + ("present" if "WithNames" in name else "absent")
-    if name in ("JSONEachRow", "JSONLines", "NDJSON", "JSONStringsEachRow", "PrettyJSONEachRow", "PrettyJSONLines", "PrettyNDJSON"):
+    if name in (
+        "JSONEachRow",
+        "JSONLines",
+        "NDJSON",
+        "JSONStringsEachRow",
+        "PrettyJSONEachRow",
+        "PrettyJSONLines",
+        "PrettyNDJSON",
+    ):
         return "application/x-ndjson; charset=UTF-8"
-    if name.startswith("JSON") and ("CompactEachRow" not in name and "CompactStringsEachRow" not in name or name.endswith("Progress")):
+    if name.startswith("JSON") and (
+        ("CompactEachRow" not in name and "CompactStringsEachRow" not in name) or name.endswith("Progress")
+    ):
         return "application/json; charset=UTF-8"
     if name == "XML":
         return "application/xml; charset=UTF-8"
@@ -79,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Finish the TLS handshake here, in the connection's own thread."""
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.timeout = 60.0
+        self.request.settimeout(60)
         super().setup()
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.do_handshake()
@@ -91,27 +136,38 @@ class Handler(BaseHTTPRequestHandler):
         self.encoding: str | None = None
         self.blocks = False
         if path not in ("/", "/query"):
-            return self.answer_plain(path)
+            self.answer_plain(path)
+            return
         self.fields = dict(urllib.parse.parse_qsl(text, keep_blank_values=True, encoding="latin-1"))
         self.query_id: str | None = None
         if self.command != "POST" and not self.fields and not self.headers.get("Content-Length"):
-            return self.send_body(200, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"}, Answer(b"", None))
+            self.send_body(200, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"}, Answer(b"", None))
+            return
         try:
-            body = self.read_body()
-            login = self.server.clickhouse.authenticate(self.credentials(), self.client_address[0])
-            query = self.read_query(login, body)
-            answer = self.server.clickhouse.run(query)
+            self.answer_query()
         except EngineError as error:
-            return self.send_error_text(error)
+            self.send_error_text(error)
         except (ConnectionError, TimeoutError):
             raise
         except Exception:
-            return self.send_error_text(EngineError(49, "LOGICAL_ERROR", "The sandbox failed: " + traceback.format_exc()))
+            self.send_error_text(EngineError(49, "LOGICAL_ERROR", "The sandbox failed: " + traceback.format_exc()))
+
+    def answer_query(self) -> None:
+        """Log in, run the query, send its result. Raises EngineError."""
+        body = self.read_body()
+        user = self.server.clickhouse.authenticate(self.credentials(), self.peer())
+        query = self.read_query(user, body)
+        answer = self.server.clickhouse.run(query)
         headers = {"Content-Type": content_type(answer.format), "X-ClickHouse-Query-Id": query.query_id}
         if answer.format is not None:
             headers["X-ClickHouse-Format"] = answer.format
         headers["X-ClickHouse-Timezone"] = self.server.clickhouse.timezone
         self.send_body(200, answer.body, headers, answer)
+
+    def peer(self) -> str:
+        """The client's address."""
+        said = self.headers.get("X-Sandbox-Peer") if self.server.clickhouse.options.trust_peer_header else None
+        return said or str(self.client_address[0])
 
     do_POST = do_GET
     do_HEAD = do_GET
@@ -125,7 +181,9 @@ class Handler(BaseHTTPRequestHandler):
             self.respond(404, _NO_HANDLER.format(path=path).encode(), {"Content-Type": "text/plain; charset=UTF-8"})
 
     def credentials(self) -> Credentials:
-        """What the request brings to log in: X-ClickHouse headers, Authorization, or URL parameters; never two of them."""
+        """What the request brings to log in: X-ClickHouse headers, Authorization, or URL parameters; never two of
+        them.
+        """
         headers = self.headers
         user, key = headers.get("X-ClickHouse-User"), headers.get("X-ClickHouse-Key")
         certificate = headers.get("X-ClickHouse-SSL-Certificate-Auth") == "on"
@@ -148,8 +206,10 @@ class Handler(BaseHTTPRequestHandler):
                 raise forbid("SSL certificate authentication", "authentication via password")
             names = self.certificate_names()
             if not names:
-                text = "SSL certificate authentication requires nonempty certificate's Common Name or Subject Alternative Name."
-                raise EngineError(516, "AUTHENTICATION_FAILED", "Invalid authentication: " + text)
+                text = "requires nonempty certificate's Common Name or Subject Alternative Name."
+                raise EngineError(
+                    516, "AUTHENTICATION_FAILED", f"Invalid authentication: SSL certificate authentication {text}"
+                )
             return Credentials(as_text(user or "default"), None, names)
         if authorization:
             scheme, _, value = authorization.partition(" ")
@@ -171,7 +231,9 @@ class Handler(BaseHTTPRequestHandler):
             return frozenset()
         found: dict[str, Any] = dict(self.connection.getpeercert() or {})
         names = {("CN", value) for part in found.get("subject", ()) for name, value in part if name == "commonName"}
-        names |= {("SAN", f"{kind}:{value}") for kind, value in found.get("subjectAltName", ()) if kind in ("DNS", "URI")}
+        names |= {
+            ("SAN", f"{kind}:{value}") for kind, value in found.get("subjectAltName", ()) if kind in ("DNS", "URI")
+        }
         return frozenset(names)
 
     def read_body(self) -> bytes:
@@ -193,8 +255,8 @@ class Handler(BaseHTTPRequestHandler):
                 body = compression.decode_blocks(body)
         except compression.UnknownCompression as error:
             text = (
-                f"Unknown compression method '{error}'. Only 'auto', 'none', 'gzip', 'deflate', 'br', 'xz', 'zstd', 'lz4', 'bz2', "
-                "'snappy' are supported as compression methods"
+                f"Unknown compression method '{error}'. Only 'auto', 'none', 'gzip', 'deflate', 'br', 'xz', 'zstd', "
+                "'lz4', 'bz2', 'snappy' are supported as compression methods"
             )
             raise EngineError(48, "NOT_IMPLEMENTED", text + ".") from error
         except compression.BrokenCompression as error:
@@ -228,19 +290,29 @@ class Handler(BaseHTTPRequestHandler):
         return Query(
             user=user,
             sql=text + b"\n" + body if text and body else text or body,
-            settings=[(name, as_text(value)) for name, value in fields.items() if name not in _RESERVED and not name.startswith("param_")],
+            settings=[
+                (name, as_text(value))
+                for name, value in fields.items()
+                if name not in _RESERVED and not name.startswith("param_")
+            ],
             parameters={name[6:]: as_text(value) for name, value in fields.items() if name.startswith("param_")},
             database=as_text(fields.get("database") or self.headers.get("X-ClickHouse-Database") or ""),
-            default_format=as_text(fields.get("default_format") or self.headers.get("X-ClickHouse-Format") or "TabSeparated"),
+            default_format=as_text(
+                fields.get("default_format") or self.headers.get("X-ClickHouse-Format") or "TabSeparated"
+            ),
             query_id=as_text(self.query_id),
             session_id=as_text(fields.get("session_id", "")),
             session_timeout=float(timeout) if timeout.isdigit() else 60.0,
             session_check=fields.get("session_check") == "1",
             close_session=fields.get("close_session") == "1",
-            roles=[as_text(value) for name, value in urllib.parse.parse_qsl(self.path.partition("?")[2], encoding="latin-1") if name == "role"],
+            roles=[
+                as_text(value)
+                for name, value in urllib.parse.parse_qsl(self.path.partition("?")[2], encoding="latin-1")
+                if name == "role"
+            ],
             read_only=self.command != "POST",
             protocol=int(fields.get("client_protocol_version", "0") or 0),
-            peer=self.client_address[0],
+            peer=self.peer(),
             started=time.time(),
         )
 
@@ -248,8 +320,8 @@ class Handler(BaseHTTPRequestHandler):
         """Answer with an exception, in the status its code asks for."""
         version = f"(version {self.server.clickhouse.full_version} (official build))"
         if error.code == 1000:  # what a library threw has a form of its own
-            body = f"Poco::Exception. Code: 1000, e.code() = 0, {error.message.removeprefix('Poco::Exception. Code: 1000, e.code() = 0, ')}"
-            body = f"{body.removesuffix('.')} {version}\n"
+            frame = "Poco::Exception. Code: 1000, e.code() = 0, "
+            body = f"{frame}{error.message.removeprefix(frame).removesuffix('.')} {version}\n"
         else:
             body = f"Code: {error.code}. DB::Exception: {error.message} ({error.name}) {version}\n"
         text = body.encode("utf-8", "surrogateescape")
@@ -257,14 +329,26 @@ class Handler(BaseHTTPRequestHandler):
         if error.code == 194:
             headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
         if self.query_id:
-            headers |= {"X-ClickHouse-Query-Id": as_bytes_text(self.query_id), "X-ClickHouse-Timezone": self.server.clickhouse.timezone}
+            headers |= {
+                "X-ClickHouse-Query-Id": as_bytes_text(self.query_id),
+                "X-ClickHouse-Timezone": self.server.clickhouse.timezone,
+            }
         self.send_body(_STATUS.get(error.code, 500), text, headers, Answer(b"", None))
 
     def send_body(self, status: int, body: bytes, headers: dict[str, str], answer: Answer) -> None:
         """Send the answer of the query interface: summary, display name, compression, chunks."""
-        summary = {name: str(answer.summary.get(name, 0)) for name in (
-            "read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows", "result_bytes",
-        )}
+        summary = {
+            name: str(answer.summary.get(name, 0))
+            for name in (
+                "read_rows",
+                "read_bytes",
+                "written_rows",
+                "written_bytes",
+                "total_rows_to_read",
+                "result_rows",
+                "result_bytes",
+            )
+        }
         summary["elapsed_ns"] = str(time.monotonic_ns() - self.started)
         headers = {"X-ClickHouse-Summary": json.dumps(summary, separators=(",", ":")), **headers}
         headers["Access-Control-Expose-Headers"] = _EXPOSED

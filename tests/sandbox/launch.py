@@ -30,12 +30,30 @@ class Sandbox:
         self._start()
 
     def _start(self, http_port: int = 0, https_port: int = 0) -> None:
-        command = [sys.executable, "-m", "tests.sandbox", "--version", self.version, "--data", str(self.directory), *self._options]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.sandbox",
+            "--version",
+            self.version,
+            "--data",
+            str(self.directory),
+            *self._options,
+        ]
         command += ["--http-port", str(http_port)]
         if self.authority is not None:
             certificate, key = self.authority.server()
             ca = str(self.authority.ca)
-            command += ["--https-port", str(https_port), "--cert", str(certificate), "--key", str(key), "--client-ca", ca]
+            command += [
+                "--https-port",
+                str(https_port),
+                "--cert",
+                str(certificate),
+                "--key",
+                str(key),
+                "--client-ca",
+                ca,
+            ]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
         assert self._process.stdout
         line = self._process.stdout.readline()
@@ -104,13 +122,23 @@ class Sandbox:
 
 @contextlib.contextmanager
 def start(
-    version: str = "26.9", directory: Path | None = None, *, tls: bool = False, users_xml: Path | None = None, display_secrets: bool = False,
-    cluster: str = "default", timezone: str = "UTC", resolver: dict[str, list[str]] | None = None, trust_peer_header: bool = False,
+    version: str = "26.9",
+    directory: Path | None = None,
+    *,
+    tls: bool = False,
+    users_xml: Path | None = None,
+    display_secrets: bool = False,
+    cluster: str = "default",
+    timezone: str = "UTC",
+    resolver: dict[str, list[str]] | None = None,
+    trust_peer_header: bool = False,
 ) -> Iterator[Sandbox]:
     """A sandbox server of this version (`26.9`, `25.8`, `24.8`) while the block runs.
 
-    `directory` keeps its state; without one it is gone afterwards. `tls` adds HTTPS on localhost under an authority of its own.
-    The other options are those of the command line (`python -m tests.sandbox --help`). Raises RuntimeError if it does not start.
+    `directory` keeps its state; without one it is gone afterwards. `tls` adds HTTPS on localhost under an authority
+    of its own.
+    The other options are those of the command line (`python -m tests.sandbox --help`). Raises RuntimeError if it does
+    not start.
     """
     own = Path(tempfile.mkdtemp(prefix="sandbox-"))
     options = ["--cluster", cluster, "--timezone", timezone, "--resolver", json.dumps(resolver or {})]

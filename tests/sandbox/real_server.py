@@ -1,4 +1,6 @@
-"""Starts ClickHouse's own server for the versions whose chDB wheel holds it (24.8 and 25.8), configured as the sandbox of 26.9."""
+"""Starts ClickHouse's own server for the versions whose chDB wheel holds it (24.8 and 25.8), configured as the
+sandbox of 26.9.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def config(directory: Path, users: Path, http_port: int, https_port: int | None, tcp_port: int, options: Options) -> str:
+def config(
+    directory: Path, users: Path, http_port: int, https_port: int | None, tcp_port: int, options: Options
+) -> str:
     """The server's config.xml."""
     tls = ""
     if https_port is not None:
@@ -33,8 +37,12 @@ def config(directory: Path, users: Path, http_port: int, https_port: int | None,
         tls = f"""
     <https_port>{https_port}</https_port>
     <openSSL><server>
-        <certificateFile>{escape(options.certificate)}</certificateFile><privateKeyFile>{escape(options.key)}</privateKeyFile>{ca}
-        <verificationMode>{"relaxed" if options.client_ca else "none"}</verificationMode><loadDefaultCAFile>false</loadDefaultCAFile>
+        <certificateFile>{escape(options.certificate)}</certificateFile><privateKeyFile>{
+            escape(options.key)
+        }</privateKeyFile>{ca}
+        <verificationMode>{
+            "relaxed" if options.client_ca else "none"
+        }</verificationMode><loadDefaultCAFile>false</loadDefaultCAFile>
         <disableProtocols>sslv2,sslv3,tlsv1,tlsv1_1</disableProtocols>
     </server></openSSL>"""
     replica = f"<shard><replica><host>localhost</host><port>{tcp_port}</port></replica></shard>"
@@ -57,8 +65,18 @@ def config(directory: Path, users: Path, http_port: int, https_port: int | None,
 class RealServer:
     """A running server: `http_port`, `https_port` (None without TLS); `close()` ends it."""
 
-    def __init__(self, directory: Path, version: str, users: Path | None, http_port: int, https_port: int | None, options: Options) -> None:
-        """Start it over `directory`, which keeps its state; port 0 means any free one. Raises RuntimeError where it does not start."""
+    def __init__(
+        self,
+        directory: Path,
+        version: str,
+        users: Path | None,
+        http_port: int,
+        https_port: int | None,
+        options: Options,
+    ) -> None:
+        """Start it over `directory`, which keeps its state; port 0 means any free one. Raises RuntimeError where it
+        does not start.
+        """
         directory = directory.absolute()
         directory.mkdir(parents=True, exist_ok=True)
         if users is None:
@@ -72,7 +90,10 @@ class RealServer:
         # the program cannot say where its wheel's certificates are, and needs none
         self._process = subprocess.Popen(
             [str(python_of(version)), "-I", str(_PROGRAM), f"--config-file={file}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=directory,
         )
         deadline = time.monotonic() + 60
         while True:

@@ -1,6 +1,7 @@
 """The sandbox's ClickHouse server behind its HTTP front: logins, sessions, and who answers which statement.
 
-A query runs on the real engine, in a process whose users.xml gives the engine's user `default` exactly the rights of the
+A query runs on the real engine, in a process whose users.xml gives the engine's user `default` exactly the rights of
+the
 session's user (engine.py, users_xml.py). A statement that manages access is parsed and judged by the engine under those
 rights, and then carried out by the access model (tests/sandbox/access), the writable storage that chDB lacks. Reads of
 `system.users` and its kin are judged by the engine on its own table and answered from the model's.
@@ -27,29 +28,80 @@ from .access import passwords as access_passwords
 from .access.model import Role, SettingsProfile
 from .access.rights import Element
 from .engine import Engine, EngineError, EnginePool, string_literal
-from .users_d import UsersConfiguration
 from .options import Options
+from .users_d import UsersConfiguration
 
 OVERLAY = "_sandbox"
 """The database with the tables that stand in for those of `system`."""
-TABLES = frozenset((
-    "users", "roles", "role_grants", "grants", "settings_profiles", "settings_profile_elements", "quotas", "quota_limits",
-    "row_policies", "user_directories", "enabled_roles", "current_roles",
-))
+TABLES = frozenset(
+    (
+        "users",
+        "roles",
+        "role_grants",
+        "grants",
+        "settings_profiles",
+        "settings_profile_elements",
+        "quotas",
+        "quota_limits",
+        "row_policies",
+        "user_directories",
+        "enabled_roles",
+        "current_roles",
+    )
+)
 # Statements that may manage access: everything else goes to the engine unparsed
-_MAYBE_ACCESS = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "show", "set", "attach", "check", "execute"))
-_ON_CLUSTER = frozenset(("create", "alter", "drop", "grant", "revoke", "rename", "move", "truncate", "optimize", "attach", "detach", "system"))
+_MAYBE_ACCESS = frozenset(
+    ("create", "alter", "drop", "grant", "revoke", "rename", "move", "show", "set", "attach", "check", "execute")
+)
+_ON_CLUSTER = frozenset(
+    (
+        "create",
+        "alter",
+        "drop",
+        "grant",
+        "revoke",
+        "rename",
+        "move",
+        "truncate",
+        "optimize",
+        "attach",
+        "detach",
+        "system",
+    )
+)
 _READS = frozenset(("select", "with", "show", "describe", "desc", "explain", "exists", "check", "from", "values"))
 _REWRITTEN = frozenset(("select", "with", "describe", "desc", "explain", "insert", "create", "from"))
 # What everyone may read of `system` (measured on 24.8 and 25.8); chDB has the server setting that opens all of it
-_OPEN = frozenset((
-    "aggregate_function_combinators", "collations", "columns", "contributors", "current_roles", "data_type_families", "database_engines",
-    "databases", "enabled_roles", "formats", "functions", "licenses", "one", "privileges", "quota_usage", "settings", "table_engines",
-    "table_functions", "tables", "time_zones",
-))
+_OPEN = frozenset(
+    (
+        "aggregate_function_combinators",
+        "collations",
+        "columns",
+        "contributors",
+        "current_roles",
+        "data_type_families",
+        "database_engines",
+        "databases",
+        "enabled_roles",
+        "formats",
+        "functions",
+        "licenses",
+        "one",
+        "privileges",
+        "quota_usage",
+        "settings",
+        "table_engines",
+        "table_functions",
+        "tables",
+        "time_zones",
+    )
+)
 # ... and what these privileges open
 _OPENED = {
-    "users": "SHOW USERS", "roles": "SHOW ROLES", "row_policies": "SHOW ROW POLICIES", "quotas": "SHOW QUOTAS",
+    "users": "SHOW USERS",
+    "roles": "SHOW ROLES",
+    "row_policies": "SHOW ROW POLICIES",
+    "quotas": "SHOW QUOTAS",
     "settings_profiles": "SHOW SETTINGS PROFILES",
 }
 # The engine's answers to a statement whose privileges and values are right: only the storage's state is left to decide
@@ -114,8 +166,10 @@ class Session:
 class SandboxServer:
     """The server's state; `authenticate` and `run` are what a request needs. Both may be called from any thread."""
 
-    def __init__(self, directory: Path, version: str = "26.9", users: Path | None = None, options: Options | None = None) -> None:
-        """`directory` keeps data and access entities over restarts; `users`: another users.xml than ClickHouse's own."""
+    def __init__(
+        self, directory: Path, version: str = "26.9", users: Path | None = None, options: Options | None = None
+    ) -> None:
+        """`directory` keeps data and access entities over restarts; `users`: a users.xml instead of ClickHouse's own."""
         self.version = version
         self.options = options or Options()
         self.display_name = self.options.display_name
@@ -132,9 +186,14 @@ class SandboxServer:
             users_file.write_text(users_xml.SHIPPED)
         self._users = UsersConfiguration(users_file, self._directory / "preprocessed_configs")
         self.access = AccessControl(
-            self._directory / "access", self._parser, self._users.path, AccessOptions(display_secrets=self.options.display_secrets)
+            self._directory / "access",
+            self._parser,
+            self._users.path,
+            AccessOptions(display_secrets=self.options.display_secrets),
         )
-        self._system = frozenset(row["name"] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = 'system'"))
+        self._system = frozenset(
+            row["name"] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = 'system'")
+        )
         self._sessions: dict[tuple[str, str], Session] = {}
         self._published: dict[str, object] = {}
         self._make_overlay()
@@ -153,8 +212,14 @@ class SandboxServer:
             if self._users.changed():
                 self.access.load_users_xml(self._users.path)
             user = self.access.find_user(login.user)
-        if user is not None and self._admits(user, peer) and any(
-            self._proves(method, login) for method in user.auth if not method.valid_until or time.time() <= method.valid_until
+        if (
+            user is not None
+            and self._admits(user, peer)
+            and any(
+                self._proves(method, login)
+                for method in user.auth
+                if not method.valid_until or time.time() <= method.valid_until
+            )
         ):
             return login.user
         text = f"{login.user}: Authentication failed: password is incorrect, or there is no user with such name."
@@ -163,7 +228,9 @@ class SandboxServer:
         raise EngineError(516, "AUTHENTICATION_FAILED", text)
 
     def _admits(self, user: User, peer: str) -> bool:
-        """Whether the user's hosts admit this address: a NAME by what it resolves to, REGEXP and LIKE by the address's names."""
+        """Whether the user's hosts admit this address: a NAME by what it resolves to, REGEXP and LIKE by the
+        address's names.
+        """
         named = replace(user.hosts, names=[])
         if access_hosts.admits(named, peer) or any(peer in self._addresses_of(name) for name in user.hosts.names):
             return True
@@ -203,9 +270,10 @@ class SandboxServer:
         if not statement.tokens:
             raise EngineError(62, "SYNTAX_ERROR", "Empty query.")
         if statement.second_at is not None:
-            rest = _utf8(text[statement.second_at:])
+            rest = _utf8(text[statement.second_at :])
             position = statement.second_at + 1
-            problem = f"Syntax error (Multi-statements are not allowed): failed at position {position} (end of query): {rest}. ."
+            problem = "Syntax error (Multi-statements are not allowed): "
+            problem += f"failed at position {position} (end of query): {rest}. ."
             raise EngineError(62, "SYNTAX_ERROR", problem)
         with self._lock:
             session = self._session(query)
@@ -228,7 +296,7 @@ class SandboxServer:
 
     def _run_statement(self, text: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
         if statement.keyword in _MAYBE_ACCESS:
-            canonical = self._canonical(text[:statement.end], query)
+            canonical = self._canonical(text[: statement.end], query)
             if canonical.startswith("SET ROLE "):
                 session.roles = self._wanted_roles(canonical, session)
                 return Answer(b"", None)
@@ -259,12 +327,18 @@ class SandboxServer:
             raise EngineError(701, "CLUSTER_DOESNT_EXIST", f"Requested cluster '{name}' not found.")
         granted = self._engine(session).call({"format": "TSV"}, b"CHECK GRANT CLUSTER ON *.*")[1]
         if granted.strip() != b"1":
-            text = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant CLUSTER ON *.*."
-            raise EngineError(497, "ACCESS_DENIED", text)
+            raise _denied(session, "CLUSTER ON *.*")
 
     def _cluster_answer(self, statement: sql_text.Statement, query: Query) -> Answer:
         """What ON CLUSTER answers: one line for the cluster's one host."""
-        columns = [("host", "String"), ("port", "UInt16"), ("status", "Int64"), ("error", "String"), ("num_hosts_remaining", "UInt64"), ("num_hosts_active", "UInt64")]
+        columns = [
+            ("host", "String"),
+            ("port", "UInt16"),
+            ("status", "Int64"),
+            ("error", "String"),
+            ("num_hosts_remaining", "UInt64"),
+            ("num_hosts_active", "UInt64"),
+        ]
         format_name = statement.format or query.default_format
         return Answer(self._format(Table(columns, [("localhost", 9000, 0, "", 0, 0)]), format_name, query), format_name)
 
@@ -309,11 +383,17 @@ class SandboxServer:
         config = self._directory / "configs" / f"{name}.config.xml"
         if not config.exists():
             users.write_text(xml)
-            config.write_text(users_xml.config(users, self._directory, self.options.cluster, self.options.display_secrets, self.timezone))
+            config.write_text(
+                users_xml.config(
+                    users, self._directory, self.options.cluster, self.options.display_secrets, self.timezone
+                )
+            )
         return self._pool.use(config)
 
     def _before(self, session: Session, query: Query) -> list[str]:
-        """The statements that bring a fresh engine session where this request starts, as ClickHouse's HTTP handler does."""
+        """The statements that bring a fresh engine session where this request starts, as ClickHouse's HTTP handler
+        does.
+        """
         statements = list(session.history)
         if query.read_only:
             statements.append("SET readonly = 2")
@@ -337,14 +417,19 @@ class SandboxServer:
                 self._may_read(table, session)
             named = [place for place in named if place[2] in TABLES]
             for start, end, table in named:
-                before.append(f"SELECT 1 FROM system.{table} LIMIT 0")  # the engine says whether the session may read it
+                before.append(
+                    f"SELECT 1 FROM system.{table} LIMIT 0"
+                )  # the engine says whether the session may read it
                 changes.append((start, end, f"{OVERLAY}.{table}"))
             self._publish({table for _, _, table in named}, session)
             changes += sql_text.with_functions(text, statement, self._functions(session))
         format_name = statement.format or query.default_format
         has_result = statement.keyword in _READS or statement.tokens[0].text == "("
         request: dict[str, Any] = {
-            "before": before, "format": query.default_format, "database": self._database(session), "session": session.name,
+            "before": before,
+            "format": query.default_format,
+            "database": self._database(session),
+            "session": session.name,
             "blocks": bool(query.protocol and format_name == "Native" and has_result),
         }
         if statement.insert:
@@ -359,15 +444,23 @@ class SandboxServer:
                 raise
             return Answer(b"", None)
         if statement.keyword in ("set", "use") and session.name:
-            session.history.append(_utf8(text[:statement.end]))
+            session.history.append(_utf8(text[: statement.end]))
         written = answer.get("rows_written", 0)
-        return Answer(body, format_name if has_result else None, {
-            "read_rows": answer.get("rows_read", 0), "read_bytes": answer.get("bytes_read", 0),
-            "written_rows": written, "written_bytes": answer.get("bytes_written", 0), "result_rows": written,
-        })
+        return Answer(
+            body,
+            format_name if has_result else None,
+            {
+                "read_rows": answer.get("rows_read", 0),
+                "read_bytes": answer.get("bytes_read", 0),
+                "written_rows": written,
+                "written_bytes": answer.get("bytes_written", 0),
+                "result_rows": written,
+            },
+        )
 
     def _may_read(self, table: str, session: Session) -> None:
-        """Raise EngineError 497 unless the session may read this table of `system`, which a server does not open to all.
+        """Raise EngineError 497 unless the session may read this table of `system`, which a server does not open to
+        all.
 
         (`select_from_system_db_requires_grant`, on in ClickHouse's config.xml; chDB knows no such server settings.)
         """
@@ -379,10 +472,11 @@ class SandboxServer:
             return
         if table in _OPENED and rights.contains(Element(privileges.mask(_OPENED[table]))):
             return
-        if any(e.names == ("system", table) and e.columns and e.mask & privileges.mask("SELECT") for e in rights.elements()):
+        if any(
+            e.names == ("system", table) and e.columns and e.mask & privileges.mask("SELECT") for e in rights.elements()
+        ):
             return  # some columns: not looked at any closer
-        text = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant SELECT ON system.{table}."
-        raise EngineError(497, "ACCESS_DENIED", text)
+        raise _denied(session, f"SELECT ON system.{table}")
 
     def _functions(self, session: Session) -> dict[str, str]:
         """What the functions that tell who is asking have to answer: the engine itself only knows `default`."""
@@ -395,22 +489,34 @@ class SandboxServer:
         enabled = self.access.enabled_roles(user, session.roles)
         profiles = self._profiles(user, set(enabled))
         values = {
-            **dict.fromkeys(("currentuser", "user", "current_user", "authenticateduser", "initialuser"), string_literal(session.user)),
-            "currentroles": array(current), "enabledroles": array(self.access.names(enabled)),
+            **dict.fromkeys(
+                ("currentuser", "user", "current_user", "authenticateduser", "initialuser"),
+                string_literal(session.user),
+            ),
+            "currentroles": array(current),
+            "enabledroles": array(self.access.names(enabled)),
             "defaultroles": array(self.access.names(self.access.current_roles(user, None))),
-            "currentprofiles": array(profiles), "enabledprofiles": array(profiles), "defaultprofiles": array(profiles),
+            "currentprofiles": array(profiles),
+            "enabledprofiles": array(profiles),
+            "defaultprofiles": array(profiles),
         }
         return {name: value.encode("utf-8", "surrogateescape").decode("latin-1") for name, value in values.items()}
 
     def _profiles(self, user: User, roles: set[str]) -> list[str]:
         """The names of the profiles that count for a user, without those they inherit."""
         own = [setting.profile for setting in user.settings if setting.profile]
-        to = [profile for profile in self.access.all_of(SettingsProfile) if any(profile.to.match(one) for one in (user.id, *roles))]
+        to = [
+            profile
+            for profile in self.access.all_of(SettingsProfile)
+            if any(profile.to.match(one) for one in (user.id, *roles))
+        ]
         names = ["default", *(profile.name for profile in to), *(self.access.name_of(profile) or "" for profile in own)]
         return list(dict.fromkeys(filter(None, names)))
 
     def _as_user(self, error: EngineError, session: Session) -> EngineError:
-        """The error with the session's user where the engine names its own, and without hints at what only the sandbox has."""
+        """The error with the session's user where the engine names its own, and without hints at what only the
+        sandbox has.
+        """
         message = re.sub(rf" Maybe you meant {OVERLAY}\S*\?", "", error.message)
         if message.startswith("default: "):
             message = f"{session.user}: {message[9:]}"
@@ -425,7 +531,10 @@ class SandboxServer:
         checked = self.access.check_statement(canonical)
         if checked is not None:
             try:
-                engine.call({"before": before, "format": "Null", "database": self._database(session)}, checked.encode("utf-8", "surrogateescape"))
+                engine.call(
+                    {"before": before, "format": "Null", "database": self._database(session)},
+                    checked.encode("utf-8", "surrogateescape"),
+                )
             except EngineError as error:
                 if error.code not in _PASSED:
                     raise
@@ -441,11 +550,18 @@ class SandboxServer:
     def _format(self, table: Table, format_name: str, query: Query) -> bytes:
         """A table in any format, by the engine."""
         structure = ", ".join(f"`{name}` {kind}" for name, kind in table.columns)
-        sql = f"SELECT * FROM format(JSONCompactEachRow, {string_literal(structure)}, {string_literal(_json_lines(table))}) FORMAT {format_name}"
-        settings = [f"{_setting(name)} = {string_literal(value)}" for name, value in query.settings if name.startswith(("output_format", "format", "date_time"))]
+        data = f"format(JSONCompactEachRow, {string_literal(structure)}, {string_literal(_json_lines(table))})"
+        sql = f"SELECT * FROM {data} FORMAT {format_name}"
+        settings = [
+            f"{_setting(name)} = {string_literal(value)}"
+            for name, value in query.settings
+            if name.startswith(("output_format", "format", "date_time"))
+        ]
         before = ["SET " + ", ".join(settings)] if settings else []
         blocks = bool(query.protocol and format_name == "Native")
-        return self._parser.call({"before": before, "format": format_name, "blocks": blocks}, sql.encode("utf-8", "surrogateescape"))[1]
+        return self._parser.call(
+            {"before": before, "format": format_name, "blocks": blocks}, sql.encode("utf-8", "surrogateescape")
+        )[1]
 
     def _make_overlay(self) -> None:
         """Create the tables that stand in for those of `system`, with the engine's own columns."""
@@ -453,26 +569,38 @@ class SandboxServer:
         engine.query(f"CREATE DATABASE IF NOT EXISTS {OVERLAY}")
         for table in TABLES:
             columns = self._parser.rows(
-                f"SELECT name, type, comment FROM system.columns WHERE database = 'system' AND table = '{table}' ORDER BY position"
+                "SELECT name, type, comment FROM system.columns "
+                f"WHERE database = 'system' AND table = '{table}' ORDER BY position"
             )
             if not columns:  # this version has no such table
                 continue
-            structure = ", ".join(f"`{column['name']}` {column['type']} COMMENT {string_literal(column['comment'])}" for column in columns)
+            structure = ", ".join(
+                f"`{column['name']}` {column['type']} COMMENT {string_literal(column['comment'])}" for column in columns
+            )
             file = string_literal(str(self._directory / "tables" / f"{table}.jsonl"))
             (self._directory / "tables" / f"{table}.jsonl").touch()
-            engine.query(f"CREATE OR REPLACE TABLE {OVERLAY}.{table} ({structure}) ENGINE = File(JSONCompactEachRow, {file})")
+            engine.query(
+                f"CREATE OR REPLACE TABLE {OVERLAY}.{table} ({structure}) ENGINE = File(JSONCompactEachRow, {file})"
+            )
 
     def _bootstrap_config(self) -> Path:
         users = self._directory / "configs" / "bootstrap.users.xml"
         config = users.with_name("bootstrap.config.xml")
         users.write_text(users_xml.SHIPPED)
-        config.write_text(users_xml.config(users, self._directory, self.options.cluster, self.options.display_secrets, self.timezone))
+        config.write_text(
+            users_xml.config(users, self._directory, self.options.cluster, self.options.display_secrets, self.timezone)
+        )
         return config
 
     def _publish(self, names: set[str], session: Session) -> None:
         """Write the tables a query is about to read, unless what is there is current."""
         for name in names:
-            mark = (self.access.version, (session.user, tuple(session.roles or ())) if name.endswith("d_roles") or name == "current_roles" else None)
+            mark = (
+                self.access.version,
+                (session.user, tuple(session.roles or ()))
+                if name.endswith("d_roles") or name == "current_roles"
+                else None,
+            )
             if self._published.get(name) != mark:
                 table = self.access.table(name, SessionInfo(session.user, session.roles, "", time.time(), {}))
                 file = self._directory / "tables" / f"{name}.jsonl"
@@ -496,7 +624,9 @@ See also /etc/clickhouse-server/users.xml on the server where ClickHouse is inst
 
 
 def _certificate_fits(subjects: dict[str, list[str]], names: frozenset[tuple[str, str]]) -> bool:
-    """Whether a certificate carries one of the subjects; a SAN may hold one `*`, which stands for anything without a slash."""
+    """Whether a certificate carries one of the subjects; a SAN may hold one `*`, which stands for anything without a
+    slash.
+    """
     for kind, wanted in (("CN", subjects.get("cn", [])), ("SAN", subjects.get("san", []))):
         for subject in wanted:
             pattern = re.escape(subject).replace(r"\*", "[^/]*") if kind == "SAN" else re.escape(subject)
@@ -507,6 +637,12 @@ def _certificate_fits(subjects: dict[str, list[str]], names: frozenset[tuple[str
 
 def _json_lines(table: Table) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.rows)
+
+
+def _denied(session: Session, grant: str) -> EngineError:
+    """The error for a missing grant, as the engine words it."""
+    text = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant {grant}."
+    return EngineError(497, "ACCESS_DENIED", text)
 
 
 def _utf8(latin: str) -> str:

@@ -1,6 +1,7 @@
 """ClickHouse's own server, out of the chDB wheels of 24.8 and 25.8, which hold the whole clickhouse program.
 
-Run by the interpreter of that version's environment; the arguments are those of `clickhouse-server`. It ends with its parent.
+Run by the interpreter of that version's environment; the arguments are those of `clickhouse-server`. It ends with its
+parent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ def main() -> int:
     program = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL | os.RTLD_NOW)
     arguments = [b"clickhouse-server", *(argument.encode() for argument in sys.argv[1:])]
     # the C++ name of mainEntryClickHouseServer(int, char **)
-    return int(program._Z25mainEntryClickHouseServeriPPc(len(arguments), (ctypes.c_char_p * (len(arguments) + 1))(*arguments, None)))
+    return int(
+        program._Z25mainEntryClickHouseServeriPPc(
+            len(arguments), (ctypes.c_char_p * (len(arguments) + 1))(*arguments, None)
+        )
+    )
 
 
 os._exit(main())

@@ -63,7 +63,9 @@ def tokens(text: str) -> Iterator[Token]:
 
 @dataclass(frozen=True)
 class Statement:
-    """One query: its first keyword in lower case ('' if empty), where its SQL ends and the data of an INSERT may follow."""
+    """One query: its first keyword in lower case ('' if empty), where its SQL ends and the data of an INSERT may
+    follow.
+    """
 
     keyword: str
     tokens: tuple[Token, ...]
@@ -77,7 +79,9 @@ class Statement:
 
 
 def read(text: str) -> Statement:
-    """Find out what kind of statement `text` holds. Data after `INSERT ... VALUES` or `INSERT ... FORMAT x` is not read."""
+    """Find out what kind of statement `text` holds. Data after `INSERT ... VALUES` or `INSERT ... FORMAT x` is not
+    read.
+    """
     found: list[Token] = []
     insert = False
     data = None
@@ -89,13 +93,13 @@ def read(text: str) -> Statement:
             keyword = token.lower
         if token.text == ";":
             end = token.start
-            rest = next(tokens(text[token.end:].lstrip(";")), None)
+            rest = next(tokens(text[token.end :].lstrip(";")), None)
             second_at = token.start if rest is not None else None
             break
         found.append(token)
         if token.kind != "word":
             continue
-        insert = insert or token.lower == "insert" and len(found) == 1
+        insert = insert or (token.lower == "insert" and len(found) == 1)
         previous = found[-2].lower if len(found) > 1 else ""
         if previous == "format":
             output_format = token.text
@@ -119,7 +123,8 @@ def splice(text: str, changes: list[tuple[int, int, str]]) -> str:
 
 
 def with_functions(text: str, statement: Statement, values: dict[str, str]) -> list[tuple[int, int, str]]:
-    """The changes that replace calls without arguments, `name()`, of the functions in `values` (lower-case name: expression).
+    """The changes that replace calls without arguments, `name()`, of the functions in `values` (lower-case name:
+    expression).
 
     Each expression keeps the call as its alias, so that the column is still called `currentUser()`.
     """
@@ -127,7 +132,10 @@ def with_functions(text: str, statement: Statement, values: dict[str, str]) -> l
     return [
         (token.start, found[at + 2].end, f"({values[token.lower]} AS `{token.text}()`)")
         for at, token in enumerate(found[:-2])
-        if token.kind == "word" and token.lower in values and found[at + 1].text == "(" and found[at + 2].text == ")"
+        if token.kind == "word"
+        and token.lower in values
+        and found[at + 1].text == "("
+        and found[at + 2].text == ")"
         and (at == 0 or found[at - 1].text != ".")
     ]
 
@@ -135,7 +143,8 @@ def with_functions(text: str, statement: Statement, values: dict[str, str]) -> l
 def system_tables(statement: Statement, names: frozenset[str], in_system: bool) -> list[tuple[int, int, str]]:
     """Where the statement names tables of `system` out of `names`: (start, end, table).
 
-    `in_system`: the current database is `system`, where a bare name after FROM, JOIN, a comma, DESCRIBE or TABLE counts too.
+    `in_system`: the current database is `system`, where a bare name after FROM, JOIN, a comma, DESCRIBE or TABLE
+    counts too.
     """
     found = statement.tokens
     places = []
@@ -143,18 +152,22 @@ def system_tables(statement: Statement, names: frozenset[str], in_system: bool) 
         name = token.identifier
         if name not in names:
             continue
-        before = [earlier.lower for earlier in found[max(0, at - 2):at]]
+        before = [earlier.lower for earlier in found[max(0, at - 2) : at]]
         if before[-1:] == ["."]:
             if len(before) == 2 and found[at - 2].identifier == "system" and (at < 3 or found[at - 3].text != "."):
                 places.append((found[at - 2].start, token.end, name))
-        elif in_system and before[-1:] in (["from"], ["join"], [","], ["describe"], ["desc"], ["table"], ["in"]):
-            if at + 1 >= len(found) or found[at + 1].text not in (".", "("):
-                places.append((token.start, token.end, name))
+            continue
+        names_table = before[-1:] in (["from"], ["join"], [","], ["describe"], ["desc"], ["table"], ["in"])
+        goes_on = at + 1 < len(found) and found[at + 1].text in (".", "(")
+        if in_system and names_table and not goes_on:
+            places.append((token.start, token.end, name))
     return places
 
 
 def with_parameters(text: str, value: Callable[[str], str]) -> str:
-    """`text` with `{name:Type}` written out: an Identifier quoted, anything else as a string. `value` gives a parameter's text."""
+    """`text` with `{name:Type}` written out: an Identifier quoted, anything else as a string. `value` gives a
+    parameter's text.
+    """
     changes = []
     for match in _TOKEN.finditer(text):
         if match["parameter"] is None:
@@ -169,7 +182,9 @@ def on_cluster(statement: Statement) -> tuple[int, int, str] | None:
     """Where the statement says ON CLUSTER: (start, end, the cluster's name), or None."""
     found = statement.tokens
     for at in range(len(found) - 2):
-        if (found[at].lower, found[at + 1].lower) == ("on", "cluster") and found[at].kind == found[at + 1].kind == "word":
+        if (found[at].lower, found[at + 1].lower) == ("on", "cluster") and found[at].kind == found[
+            at + 1
+        ].kind == "word":
             name = found[at + 2]
             if name.kind in ("word", "quoted", "string"):
                 return found[at].start, name.end, unquoted(name)

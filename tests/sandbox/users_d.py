@@ -1,6 +1,7 @@
 """users.xml with the files of users.d merged in, as ClickHouse's ConfigProcessor does, and read again when they change.
 
-The merged file lies in preprocessed_configs, where ClickHouse keeps its own. Only what users.d files use is here: elements
+The merged file lies in preprocessed_configs, where ClickHouse keeps its own. Only what users.d files use is here:
+elements
 merge by name, text replaces, `remove` and `replace` do what they say.
 """
 
@@ -33,7 +34,9 @@ def merge(into: ElementTree.Element, addition: ElementTree.Element) -> None:
 
 
 class UsersConfiguration:
-    """A users.xml and the users.d beside it. `path` is the merged file; `changed()` says whether it has been made anew."""
+    """A users.xml and the users.d beside it. `path` is the merged file; `changed()` says whether it has been made
+    anew.
+    """
 
     def __init__(self, users_xml: Path, preprocessed: Path) -> None:
         """Merge once. Raises ElementTree.ParseError for a users.xml that cannot be read."""

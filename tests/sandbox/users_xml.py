@@ -1,6 +1,7 @@
 """The configuration files an engine process is started with: whose rights it enforces.
 
-chDB always runs as `default`, so a user's rights are written as those of `default`: grants as GRANT and REVOKE statements,
+chDB always runs as `default`, so a user's rights are written as those of `default`: grants as GRANT and REVOKE
+statements,
 settings and constraints in its profile, row policies as filters, a quota. Three stubs, `probe`, `probe_role` and
 `probe_profile`, let the engine judge statements that name entities it does not know.
 """
@@ -43,10 +44,14 @@ SHIPPED = """<clickhouse>
 """
 """users.xml as ClickHouse ships it, with access management on."""
 
-# In chDB, as in clickhouse-local, the first three have other values than in a server. An exception's stack trace, which goes
+# In chDB, as in clickhouse-local, the first three have other values than in a server. An exception's stack trace,
+# which goes
 # nowhere here, would cost up to half a second when a process makes its first.
 _SERVER_SETTINGS = {
-    "implicit_select": "0", "allow_introspection_functions": "0", "storage_file_read_method": "pread", "calculate_text_stack_trace": "0",
+    "implicit_select": "0",
+    "allow_introspection_functions": "0",
+    "storage_file_read_method": "pread",
+    "calculate_text_stack_trace": "0",
 }
 
 
@@ -67,14 +72,21 @@ def config(users: Path, directory: Path, cluster: str, display_secrets: bool, ti
 def render(rights: SessionRights, overlay: str) -> str:
     """The users.xml that gives `default` these rights, and reading the tables of the database `overlay`."""
     grants = [_without_grantee(line) for line in rights.grants] + [f"GRANT SELECT ON {overlay}.*"]
-    filters = {("system", "databases"): f"name != '{overlay}'", ("system", "tables"): f"database != '{overlay}'",
-               ("system", "columns"): f"database != '{overlay}'"}
+    filters = {
+        ("system", "databases"): f"name != '{overlay}'",
+        ("system", "tables"): f"database != '{overlay}'",
+        ("system", "columns"): f"database != '{overlay}'",
+    }
     for place, condition in rights.row_filters.items():
         filters[place] = f"({filters[place]}) AND ({condition})" if place in filters else condition
     databases: dict[str, list[str]] = {}
     for (database, table), condition in filters.items():
-        databases.setdefault(database, []).append(f"<table name={quoteattr(table)}><filter>{escape(condition)}</filter></table>")
-    policies = "".join(f"<database name={quoteattr(database)}>{''.join(tables)}</database>" for database, tables in databases.items())
+        databases.setdefault(database, []).append(
+            f"<table name={quoteattr(table)}><filter>{escape(condition)}</filter></table>"
+        )
+    policies = "".join(
+        f"<database name={quoteattr(database)}>{''.join(tables)}</database>" for database, tables in databases.items()
+    )
     plain = "<password></password><networks><ip>::/0</ip></networks><quota>{}</quota>"
     return f"""<clickhouse>
     <profiles><default>{_profile(rights.settings)}</default><probe_profile/></profiles>
@@ -106,14 +118,21 @@ def _profile(settings: list[Setting]) -> str:
         if setting.value is not None:
             values[setting.name] = setting.value
         limits = "".join(
-            f"<{bound}>{escape(value)}</{bound}>" for bound, value in (("min", setting.min), ("max", setting.max)) if value is not None
+            f"<{bound}>{escape(value)}</{bound}>"
+            for bound, value in (("min", setting.min), ("max", setting.max))
+            if value is not None
         )
         if setting.writability in ("CONST", "CHANGEABLE_IN_READONLY"):
             limits += f"<{setting.writability.lower()}/>"
         if limits or setting.writability:
             constraints[setting.name] = limits
     text = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
-    return text + "<constraints>" + "".join(f"<{name}>{limits}</{name}>" for name, limits in constraints.items() if limits) + "</constraints>"
+    return (
+        text
+        + "<constraints>"
+        + "".join(f"<{name}>{limits}</{name}>" for name, limits in constraints.items() if limits)
+        + "</constraints>"
+    )
 
 
 def _quota(quota: Quota | None) -> str:
@@ -122,7 +141,10 @@ def _quota(quota: Quota | None) -> str:
         return ""
     text = "<keyed/>" if quota.keys else ""
     for limits in quota.limits:
-        values = "".join(f"<{name}>{value:g}</{name}>" if name == "execution_time" else f"<{name}>{int(value)}</{name}>" for name, value in limits.max.items())
+        values = "".join(
+            f"<{name}>{value:g}</{name}>" if name == "execution_time" else f"<{name}>{int(value)}</{name}>"
+            for name, value in limits.max.items()
+        )
         randomize = "<randomize>1</randomize>" if limits.randomized else ""
         text += f"<interval><duration>{limits.duration}</duration>{randomize}{values}</interval>"
     return text
