@@ -57,7 +57,8 @@ HYPERDX_SITUATIONS: dict[str, dict[str, str]] = {
 }
 """What it sends now and then, by what the user is doing."""
 
-ACCESS_DENIED, READONLY, CONSTRAINT, LOGIN_FAILED, DDL_PROHIBITED = 497, 164, 452, 516, 392
+ACCESS_DENIED, READONLY, CONSTRAINT, DDL_PROHIBITED = 497, 164, 452, 392
+LOGIN_FAILED, PASSWORD_REQUIRED = 516, 194
 
 
 @dataclass(frozen=True)
@@ -133,5 +134,5 @@ CASES: tuple[Case, ...] = (
     Case("admin", "create and drop a user", "CREATE USER short_lived HOST NONE"),
     Case("admin", "drop it again", "DROP USER short_lived"),
     Case("admin", "log in from elsewhere", "SELECT 1", (LOGIN_FAILED,), address=OUTSIDE),
-    Case("default", "log in without a password", "SELECT 1", (LOGIN_FAILED,)),
+    Case("default", "log in without a password", "SELECT 1", (LOGIN_FAILED, PASSWORD_REQUIRED)),
 )
