@@ -24,9 +24,8 @@ options:
     type: int
   login_user:
     description:
-      - The user to log in as. It needs the privileges to read and change access entities; C(GRANT ACCESS MANAGEMENT
-        ON *.*)
-        with grant option covers them.
+      - The user to log in as. It needs C(ACCESS MANAGEMENT ON *.*) with grant option and C(SELECT ON system.*), and
+        with grant option whatever it shall grant.
       - If omitted, the environment variable E(CLICKHOUSE_USER) is used.
     type: str
     default: default
