@@ -128,7 +128,7 @@ CASES: tuple[Case, ...] = (
     _reader("make itself a user", "CREATE USER intruder", ACCESS_DENIED, DDL_PROHIBITED),
     _reader("take more memory", "SELECT 1", CONSTRAINT, settings={"max_memory_usage": "100000000000"}),
     _reader("run for an hour", "SELECT 1", CONSTRAINT, settings={"max_execution_time": "3600"}),
-    _reader("allow itself DDL", "SELECT 1", CONSTRAINT, settings={"allow_ddl": "1"}),
+    _reader("allow itself DDL", "SELECT 1", CONSTRAINT, DDL_PROHIBITED, settings={"allow_ddl": "1"}),
     _reader("log in from elsewhere", "SELECT 1", LOGIN_FAILED, address=OUTSIDE),
     Case("admin", "read the users", "SELECT name FROM system.users"),
     Case("admin", "create and drop a user", "CREATE USER short_lived HOST NONE"),
