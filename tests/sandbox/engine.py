@@ -186,6 +186,11 @@ class EnginePool:
             raise
         return self._engine
 
+    def end_session(self, name: str) -> None:
+        """Close a kept session, if the engine that has it still runs."""
+        if self._engine is not None and self._engine.alive:
+            self._engine.call({"close": name})
+
     def close(self) -> None:
         """End the processes."""
         self._spare.close()

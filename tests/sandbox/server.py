@@ -17,11 +17,12 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from . import sql_text, users_xml
-from .access import AccessControl, AuthMethod, ServerError, SessionInfo, Table, User
+from .access import AccessControl, AuthMethod, ServerError, SessionInfo, SessionRights, Table, User
 from .access import Options as AccessOptions
 from .access import hosts as access_hosts
 from .access import passwords as access_passwords
@@ -157,9 +158,10 @@ class Session:
     roles: list[str] | None = None
     database: str = ""
     history: list[str] = field(default_factory=list)
-    """The SET and USE statements so far, for an engine process that has not seen them."""
+    """The SET statements so far: each request has a fresh engine session, so that its own settings end with it."""
     name: str = ""
-    engine: Engine | None = None
+    kept: bool = False
+    """Whether the engine session is kept as well: from the first temporary table on."""
     until: float = 0.0
 
 
@@ -169,7 +171,7 @@ class SandboxServer:
     def __init__(
         self, directory: Path, version: str = "26.9", users: Path | None = None, options: Options | None = None
     ) -> None:
-        """`directory` keeps data and access entities over restarts; `users`: a users.xml instead of ClickHouse's own."""
+        """`directory` keeps data and access entities over restarts; `users`: not ClickHouse's own users.xml."""
         self.version = version
         self.options = options or Options()
         self.display_name = self.options.display_name
@@ -276,8 +278,9 @@ class SandboxServer:
             problem += f"failed at position {position} (end of query): {rest}. ."
             raise EngineError(62, "SYNTAX_ERROR", problem)
         with self._lock:
-            session = self._session(query)
+            lasting = session = Session(query.user)
             try:
+                lasting, session = self._session(query)
                 cluster = sql_text.on_cluster(statement) if statement.keyword in _ON_CLUSTER else None
                 if cluster is not None:
                     start, end, name = cluster
@@ -289,10 +292,12 @@ class SandboxServer:
             except ServerError as error:
                 raise EngineError(error.code, error.name, error.message) from error
             except EngineError as error:
-                raise self._as_user(error, session) from error
+                raise self._as_user(error, session, query) from error
             finally:
+                if session is not lasting and session.roles != (query.roles or lasting.roles):
+                    lasting.roles = session.roles  # SET ROLE in a request with a database of its own
                 if query.close_session:
-                    self._sessions.pop((query.user, query.session_id), None)
+                    self._end_session((query.user, query.session_id))
 
     def _run_statement(self, text: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
         if statement.keyword in _MAYBE_ACCESS:
@@ -315,11 +320,20 @@ class SandboxServer:
         if first == "NONE":
             return []
         listed = [sql_text.unquoted(name) for name in (names[2:] if first == "ALL" else names)]
-        for name in listed:
+        if first == "ALL":
+            for name in listed:
+                self.access.get(Role, name)
+            return [name for name in granted if name not in listed]
+        self._check_roles(listed, session.user)
+        return listed
+
+    def _check_roles(self, names: list[str], user: str) -> None:
+        """Raise ServerError 511 or 512 where this user cannot have these as current roles."""
+        granted = self.access.names(self.access.get(User, user).roles)
+        for name in names:
             self.access.get(Role, name)
-            if first != "ALL" and name not in granted:
+            if name not in granted:
                 raise ServerError(512, "SET_NON_GRANTED_ROLE", f"Role {name} should be granted to set as a current")
-        return [name for name in granted if name not in listed] if first == "ALL" else listed
 
     def _check_cluster(self, name: str, session: Session, query: Query) -> None:
         """Raise EngineError where there is no such cluster, or the session may not run statements on clusters."""
@@ -342,11 +356,11 @@ class SandboxServer:
         format_name = statement.format or query.default_format
         return Answer(self._format(Table(columns, [("localhost", 9000, 0, "", 0, 0)]), format_name, query), format_name)
 
-    def _session(self, query: Query) -> Session:
-        """The session the request runs in."""
+    def _session(self, query: Query) -> tuple[Session, Session]:
+        """The session the request belongs to, and the one it runs in: the same but for its own database and roles."""
         now = time.monotonic()
         for key in [key for key, old in self._sessions.items() if old.until < now]:
-            self._forget(self._sessions.pop(key))
+            self._end_session(key)
         key = (query.user, query.session_id)
         session = self._sessions.get(key) if query.session_id else None
         if session is None:
@@ -356,14 +370,17 @@ class SandboxServer:
             if query.session_id:
                 self._sessions[key] = session
         session.until = now + query.session_timeout
-        if query.database or query.roles:  # for this request only
-            roles = query.roles or session.roles
-            session = replace(session, database=query.database or session.database, roles=roles, name="")
-        return session
+        if not query.database and not query.roles:
+            return session, session
+        if query.roles:
+            self._check_roles(query.roles, session.user)
+        roles = query.roles or session.roles
+        return session, replace(session, database=query.database or session.database, roles=roles)
 
-    def _forget(self, session: Session) -> None:
-        if session.engine is not None and session.engine.alive:
-            session.engine.call({"close": session.name})
+    def _end_session(self, key: tuple[str, str]) -> None:
+        session = self._sessions.pop(key, None)
+        if session is not None and session.kept:
+            self._pool.end_session(session.name)
 
     def _canonical(self, text: str, query: Query) -> str:
         """The statement as the real parser understands it, its parameters written out. Raises EngineError 62."""
@@ -377,7 +394,10 @@ class SandboxServer:
 
     def _engine(self, session: Session) -> Engine:
         """The engine process with this session's rights."""
-        xml = users_xml.render(self.access.rights_of(session.user, session.roles), OVERLAY)
+        rights = self._rights(session)
+        functions = self._functions(session) if rights.row_filters else {}
+        rights.row_filters = {place: _with_functions(text, functions) for place, text in rights.row_filters.items()}
+        xml = users_xml.render(rights, OVERLAY)
         name = hashlib.sha256(xml.encode()).hexdigest()[:16]
         users = self._directory / "configs" / f"{name}.users.xml"
         config = self._directory / "configs" / f"{name}.config.xml"
@@ -395,7 +415,7 @@ class SandboxServer:
         does.
         """
         statements = list(session.history)
-        if query.read_only:
+        if query.read_only and not self._read_only(session):
             statements.append("SET readonly = 2")
         changes = [f"{_setting(name)} = {string_literal(value)}" for name, value in query.settings]
         if changes:
@@ -403,11 +423,21 @@ class SandboxServer:
         statements += [f"SET param_{name} = {string_literal(value)}" for name, value in query.parameters.items()]
         return statements
 
+    def _read_only(self, session: Session) -> bool:
+        """Whether the session's settings make it read-only whatever the method."""
+        given = [setting.value for setting in self._rights(session).settings if setting.name == "readonly"]
+        return bool(given) and given[-1] not in (None, "0")
+
+    def _rights(self, session: Session) -> SessionRights:
+        return self.access.rights_of(session.user, session.roles)
+
     def _database(self, session: Session) -> str:
-        return session.database or self.access.rights_of(session.user, session.roles).default_database or "default"
+        return session.database or self._rights(session).default_database or "default"
 
     def _run_on_engine(self, text: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
         """Let the engine run the query under the session's rights."""
+        if any(first.lower == "into" and second.lower == "outfile" for first, second in pairwise(statement.tokens)):
+            raise EngineError(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed.")
         engine = self._engine(session)
         before = self._before(session, query)
         changes: list[tuple[int, int, str]] = []
@@ -422,14 +452,16 @@ class SandboxServer:
                 )  # the engine says whether the session may read it
                 changes.append((start, end, f"{OVERLAY}.{table}"))
             self._publish({table for _, _, table in named}, session)
-            changes += sql_text.with_functions(text, statement, self._functions(session))
+            if statement.keyword != "create":  # a view asks when it is read
+                changes += sql_text.with_functions(text, statement, self._functions(session))
+        temporary = [token.lower for token in statement.tokens[:2]] == ["create", "temporary"]
         format_name = statement.format or query.default_format
         has_result = statement.keyword in _READS or statement.tokens[0].text == "("
         request: dict[str, Any] = {
             "before": before,
             "format": query.default_format,
             "database": self._database(session),
-            "session": session.name,
+            "session": session.name if session.kept or temporary else "",
             "blocks": bool(query.protocol and format_name == "Native" and has_result),
         }
         if statement.insert:
@@ -443,8 +475,7 @@ class SandboxServer:
             if statement.keyword != "system" or "is not supported in clickhouse-local" not in error.message:
                 raise
             return Answer(b"", None)
-        if statement.keyword in ("set", "use") and session.name:
-            session.history.append(_utf8(text[: statement.end]))
+        self._remember(text, statement, session)
         written = answer.get("rows_written", 0)
         return Answer(
             body,
@@ -457,6 +488,15 @@ class SandboxServer:
                 "result_rows": written,
             },
         )
+
+    def _remember(self, text: str, statement: sql_text.Statement, session: Session) -> None:
+        """Keep what a statement has changed in its session."""
+        if statement.keyword == "use":
+            session.database = statement.tokens[-1].identifier or ""
+        elif statement.keyword == "set":
+            session.history.append(_utf8(text[: statement.end]))
+        elif [token.lower for token in statement.tokens[:2]] == ["create", "temporary"]:
+            session.kept = True
 
     def _may_read(self, table: str, session: Session) -> None:
         """Raise EngineError 497 unless the session may read this table of `system`, which a server does not open to
@@ -513,13 +553,22 @@ class SandboxServer:
         names = ["default", *(profile.name for profile in to), *(self.access.name_of(profile) or "" for profile in own)]
         return list(dict.fromkeys(filter(None, names)))
 
-    def _as_user(self, error: EngineError, session: Session) -> EngineError:
+    def _as_user(self, error: EngineError, session: Session, query: Query) -> EngineError:
         """The error with the session's user where the engine names its own, and without hints at what only the
         sandbox has.
         """
         message = re.sub(rf" Maybe you meant {OVERLAY}\S*\?", "", error.message)
         if message.startswith("default: "):
             message = f"{session.user}: {message[9:]}"
+        message = message.replace("prohibited for the user default", f"prohibited for the user {session.user}")
+        if (
+            query.read_only
+            and not self._read_only(session)
+            and message.endswith("Cannot execute query in readonly mode.")
+        ):
+            message += (
+                " For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries."
+            )
         return EngineError(error.code, error.name, message)
 
     # Access
@@ -637,6 +686,12 @@ def _certificate_fits(subjects: dict[str, list[str]], names: frozenset[tuple[str
 
 def _json_lines(table: Table) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.rows)
+
+
+def _with_functions(condition: str, values: dict[str, str]) -> str:
+    """A row policy's condition, with the functions that tell who is asking answered."""
+    text = condition.encode("utf-8", "surrogateescape").decode("latin-1")
+    return _utf8(sql_text.splice(text, sql_text.with_functions(text, sql_text.read(text), values)))
 
 
 def _denied(session: Session, grant: str) -> EngineError:
