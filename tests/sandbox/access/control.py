@@ -16,7 +16,7 @@ from .model import (
 from .privileges import SOURCES, Privileges
 from .rights import Element, Rights
 from .session import SessionRights, session_rights
-from .settings import SettingTypes
+from .settings import SettingTypes, normalise
 from .statements import (
     CURRENT_USER, Create, Drop, Expiry, Grant, Names, Piece, SetDefaultRole, SettingsChange, Show, Statement, parse, probe_text,
 )
@@ -277,7 +277,7 @@ class AccessControl:
             if names is not None:
                 self._ids(names, session, roles_only)
         if statement.settings is not None:
-            self._change_settings([], statement.settings)
+            self._change_settings([], statement.settings, True)
 
     def _apply(self, entity: Entity, statement: Create, session: SessionInfo, created: str | None) -> None:
         """Make an entity what the statement says. `created`: its name as written where it is new."""
@@ -286,7 +286,7 @@ class AccessControl:
         if isinstance(entity, User):
             self._apply_user(entity, statement, session, created)
         if isinstance(entity, (User, Role, SettingsProfile)) and statement.settings is not None:
-            entity.settings = self._change_settings(entity.settings, statement.settings)
+            entity.settings = self._change_settings(entity.settings, statement.settings, created is not None)
         if isinstance(entity, (SettingsProfile, Quota, RowPolicy)) and statement.to is not None:
             entity.to = self._ids(statement.to, session)
         if isinstance(entity, Quota):
@@ -401,11 +401,11 @@ class AccessControl:
             raise ServerError(41, "CANNOT_PARSE_DATETIME", f"Cannot read DateTime: {expiry.until}") from error
         return max(int(at) // 1000, 1)
 
-    def _change_settings(self, settings: list[Setting], change: SettingsChange) -> list[Setting]:
-        """The settings after the change, in the order of ClickHouse's steps: drop, add profiles, add settings, modify."""
-        def stored(name: str, value: str | None) -> str | None:
-            return self.settings.stored(name, value)
+    def _change_settings(self, settings: list[Setting], change: SettingsChange, written_at_once: bool) -> list[Setting]:
+        """The settings after the change, in ClickHouse's order: drop, add, modify, put in order.
 
+        `written_at_once`: SETTINGS of a new entity, in which a setting named twice is one; ADD SETTING replaces.
+        """
         dropped_profiles = {self.get(SettingsProfile, clause.profile).id for clause in change.drop if clause.profile}
         dropped = {clause.name for clause in change.drop if clause.name}
         result = [
@@ -413,30 +413,18 @@ class AccessControl:
             if not (setting.profile and (change.drop_all_profiles or setting.profile in dropped_profiles))
             and not (setting.name and (change.drop_all_settings or setting.name in dropped))
         ]
-        for clause in change.add:
+        stored = self.settings.stored
+        for clause in [*change.add, *change.modify]:
             if clause.profile:
-                profile = self.get(SettingsProfile, clause.profile).id
-                result = [setting for setting in result if setting.profile != profile] + [Setting(profile=profile)]
-        for clause in change.add + change.modify:
-            if clause.name:
-                self.settings.type(clause.name)
-        for clause in change.add:
-            if clause.name:
-                name = clause.name
-                result = [setting for setting in result if setting.name != name]
-                result.append(Setting(None, name, stored(name, clause.value), stored(name, clause.min), stored(name, clause.max),
-                                      clause.writability))
-        for clause in change.modify:
-            name = clause.name
-            at = next((setting for setting in reversed(result) if setting.name == name), None)
-            new = Setting(None, name, stored(name, clause.value), stored(name, clause.min), stored(name, clause.max), clause.writability)
-            if at is None:
-                result.append(new)
+                result.append(Setting(profile=self.get(SettingsProfile, clause.profile).id))
                 continue
-            merged = Setting(None, name, *(n if n is not None else o for n, o in (
-                (new.value, at.value), (new.min, at.min), (new.max, at.max), (new.writability, at.writability))))
-            result = [merged if setting is at else setting for setting in result if setting is at or setting.name != name]
-        return result
+            name = clause.name
+            self.settings.type(name)  # an unknown setting is an error even without a value
+            if not written_at_once and clause in change.add:
+                result = [setting for setting in result if setting.name != name]
+            result.append(Setting(None, name, stored(name, clause.value), stored(name, clause.min), stored(name, clause.max),
+                                  clause.writability))
+        return result if self.release < (25, 0) else normalise(result)
 
     def _drop(self, statement: Drop, session: SessionInfo) -> None:
         names = statement.names or [policy.full(session.database) for policy in statement.policies]

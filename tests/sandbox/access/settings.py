@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .model import ServerError
+from .model import ServerError, Setting
 from .text import literal, unescape
 
 INTEGERS = ("UInt64", "Int64", "Int32", "NonZeroUInt64", "UInt64Auto", "MaxThreads", "Milliseconds", "Char")
@@ -79,3 +79,17 @@ class SettingTypes:
         if kind in ("Float", "Double", "FloatAuto") and re.fullmatch(r"-?\d.*|-?inf|nan", value):
             return value + "." if re.fullmatch(r"-?\d+", value) else value
         return literal(value)
+
+
+def normalise(settings: list[Setting]) -> list[Setting]:
+    """Profiles first, each where it was last named; then settings, each where it was first, with what was said later
+    (SettingsProfileElements::normalize)."""
+    profiles = dict.fromkeys(reversed([setting.profile for setting in settings if setting.profile]))
+    merged: dict[str, Setting] = {}
+    for setting in settings:
+        if setting.name:
+            at = merged.setdefault(setting.name, Setting(name=setting.name))
+            for part in ("value", "min", "max", "writability"):
+                if getattr(setting, part) is not None:
+                    setattr(at, part, getattr(setting, part))
+    return [*(Setting(profile=profile) for profile in reversed(profiles)), *merged.values()]

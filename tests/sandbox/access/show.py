@@ -41,11 +41,10 @@ def create_statement(access: AccessControl, entity: Entity, secrets: bool) -> st
     parts = [f"CREATE {entity.kind} {backquote(entity.name) if isinstance(entity, SettingsProfile) else _name(entity)}"]
     if isinstance(entity, User):
         parts += _user_parts(access, entity, secrets)
-    elif isinstance(entity, Role) and entity.settings:
-        parts.append("SETTINGS " + settings_text(access, entity.settings, "PROFILE"))
+    elif isinstance(entity, Role):
+        parts.append(settings_text(access, entity.settings, "PROFILE"))
     elif isinstance(entity, SettingsProfile):
-        if entity.settings:
-            parts.append("SETTINGS " + settings_text(access, entity.settings, "INHERIT"))
+        parts.append(settings_text(access, entity.settings, "INHERIT"))
     elif isinstance(entity, Quota):
         parts += _quota_parts(access, entity)
     elif isinstance(entity, RowPolicy):
@@ -74,7 +73,7 @@ def _user_parts(access: AccessControl, user: User, secrets: bool) -> Iterable[st
     methods = [method_text(access, method, secrets) for method in user.auth]
     if access.release >= (25, 0) or user.auth[0].type != "no_password":
         yield "IDENTIFIED WITH " + ", ".join(methods)
-    if not user.hosts.any:
+    if user.hosts != Hosts(any=True):
         yield "HOST " + hosts_text(user.hosts)
     elif user.auth[0].valid_until and access.release < (25, 0) and user.auth[0].type == "no_password":
         yield f"VALID UNTIL {literal(moment(access, user.auth[0].valid_until))}"
@@ -82,8 +81,7 @@ def _user_parts(access: AccessControl, user: User, secrets: bool) -> Iterable[st
         yield f"DEFAULT DATABASE {quote(user.default_database)}"
     if not user.default_roles.all or user.default_roles.excluded:
         yield "DEFAULT ROLE " + ids_text(access, user.default_roles, "ALL")
-    if user.settings:
-        yield "SETTINGS " + settings_text(access, user.settings, "PROFILE")
+    yield settings_text(access, user.settings, "PROFILE")
     if not user.grantees.all or user.grantees.excluded:
         yield "GRANTEES " + ids_text(access, user.grantees, "ANY")
 
@@ -114,7 +112,9 @@ def method_text(access: AccessControl, method: AuthMethod, secrets: bool) -> str
 
 
 def hosts_text(hosts: Hosts) -> str:
-    """The hosts of a user, unless any is allowed."""
+    """The hosts of a user."""
+    if hosts.any:
+        return "ANY"
     parts = ["LOCAL"] if hosts.local else []
     for word, values in (("IP", hosts.addresses + hosts.subnets), ("NAME", hosts.names), ("REGEXP", hosts.regexps), ("LIKE", hosts.likes)):
         if values:
@@ -123,7 +123,7 @@ def hosts_text(hosts: Hosts) -> str:
 
 
 def settings_text(access: AccessControl, settings: list[Setting], word: str) -> str:
-    """A list of settings; `word` introduces a profile: PROFILE or INHERIT."""
+    """The SETTINGS clause, '' without settings; `word` introduces a profile: PROFILE or INHERIT."""
     parts = []
     for setting in settings:
         if setting.profile:
@@ -136,7 +136,7 @@ def settings_text(access: AccessControl, settings: list[Setting], word: str) -> 
             if value is not None:
                 text += f" {sign} {access.settings.shown(setting.name, value)}"
         parts.append(f"{text} {setting.writability}" if setting.writability else text)
-    return ", ".join(parts) or "NONE"
+    return "SETTINGS " + ", ".join(parts) if parts else ""
 
 
 def quote_setting(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import show
 from .interface import SessionInfo, Table
-from .model import AuthMethod, Entity, Grantee, Ids, Quota, Role, RowPolicy, Setting, SettingsProfile, User
+from .model import AuthMethod, Entity, Grantee, Hosts, Ids, Quota, Role, RowPolicy, Setting, SettingsProfile, User
 
 if TYPE_CHECKING:
     from .control import AccessControl
@@ -56,7 +56,7 @@ def auth_params(access: AccessControl, method: AuthMethod) -> str:
 
 def _users(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     for user in access.all_of(User):
-        hosts = user.hosts
+        hosts = Hosts(any=True) if user.hosts.any else user.hosts  # any host hides the others
         yield {
             **_common(user), "auth_type": [m.type for m in user.auth], "auth_params": [auth_params(access, m) for m in user.auth],
             "valid_until": [m.valid_until for m in user.auth], "auth_grants": [m.grants for m in user.auth],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from . import hosts as host_forms
 from .model import AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, Setting, SettingsProfile, User
 from .rights import Element, Rights
+from .settings import normalise
 from .statements import Grant, parse
 from .text import literal, quote
 
@@ -71,7 +72,7 @@ def _with_grantee(query: str) -> str:
 
 
 def _user(access: AccessControl, node: ElementTree.Element, common: dict[str, str]) -> User:
-    user = User(**common, rights=Rights(access.privileges), hosts=Hosts())
+    user = User(**common, rights=Rights(access.privileges), hosts=Hosts(any=node.find("networks") is None))
     user.auth = [_method(node)]
     for host in node.iterfind("networks/*"):
         kind = {"ip": "IP", "host": "NAME", "host_regexp": "REGEXP"}[host.tag]
@@ -138,6 +139,8 @@ def _profile(access: AccessControl, node: ElementTree.Element, common: dict[str,
                 result.settings.append(element)
         else:
             result.settings.append(Setting(name=child.tag, value=access.settings.stored(child.tag, literal(text))))
+    if access.release >= (25, 0):
+        result.settings = normalise(result.settings)
     return result
 
 
@@ -153,7 +156,7 @@ def _quota(root: ElementTree.Element, node: ElementTree.Element, common: dict[st
     else:
         result.keys = ["user_name"]
     for interval in node.iterfind("interval"):
-        limits = Limits(int(interval.findtext("duration") or "0"), interval.find("randomize") is not None)
+        limits = Limits(int(interval.findtext("duration") or "0"), _flag(interval, "randomize"))
         for child in interval:
             if child.tag not in ("duration", "randomize") and float(child.text or "0"):
                 limits.max[child.tag] = float(child.text or "0")
