@@ -389,6 +389,8 @@ def with_expiries(before: Sequence[MethodDocument], methods: Sequence[MethodDocu
         inherited = like.get("valid_until", "") if like is not None else (min(shared) if len(shared) == 1 else "")
         expiry = method.get("valid_until", inherited)
         document = {key: value for key, value in method.items() if key != "valid_until"}
+        if like is not None and "grants" in like:
+            document["grants"] = like["grants"]
         result.append({**document, "valid_until": expiry} if expiry else document)
     return result
 
@@ -425,4 +427,6 @@ def without_secrets_and_expiry(documents: Sequence[MethodDocument]) -> list[str]
 
 
 def _comparable(document: MethodDocument) -> str:
-    return repr(sorted((key, value) for key, value in document.items() if key not in ("password", "valid_until")))
+    return repr(
+        sorted((key, value) for key, value in document.items() if key not in ("password", "valid_until", "grants"))
+    )

@@ -70,6 +70,8 @@ def run(kind: str) -> NoReturn:
 def _converge(module: AnsibleModule, entity_type: EntityType, session: Session) -> None:
     server = Server(session)
     options = module.params
+    if entity_type.kind != "grant" and options.get("state") == "absent":
+        options = {key: options.get(key) for key in ("name", "state", "storage", "cluster", "allow_lockout")}
     wish = entity_type.wish(options, server)
     current = entity_type.read(server, [wish.name]).get(wish.name)
     # References are looked up before anything is changed; in check mode an earlier task may only pretend to make them.

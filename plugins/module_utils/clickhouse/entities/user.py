@@ -120,14 +120,6 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     common.wish_names(options, "default_roles", "all", ("role",), document, refs)
     common.wish_names(options, "grantees", "any", ("user", "role"), document, refs)
     common.wish_settings(options, server, document, refs)
-    if "roles" in document:
-        granted = {role["name"] for role in document["roles"]}
-        for key in ("names", "except"):
-            for name in document.get("default_roles", {}).get(key, ()):
-                if name not in granted:
-                    raise WishError(
-                        f"default_roles.{key}", f"role {name} is not among roles, so it cannot be a default"
-                    )
     extra = {
         "valid_until": valid_until if methods is None else None,
         "update_password": options.get("update_password") or "on_drift",
@@ -170,6 +162,7 @@ def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
     expiry = server.has_column("users", "valid_until")
     if expiry:
         columns.append("arrayMap(x -> if(toInt64(x) = 0, '', toString(x)), valid_until) AS expiry")
+    columns += ["auth_grants"] if server.has_column("users", "auth_grants") else []
     rows = server.session.query(f"SELECT {', '.join(columns)} FROM system.users WHERE name IN ({literals(names)})")
     found = [row["name"] for row in rows]
     if not found:
@@ -184,6 +177,8 @@ def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
             methods = authentication.row_methods(types, parameters, row["expiry"])
         else:
             methods, _shown = authentication.shown_methods(server.show_create_user(name, ident(name)))
+        for method, grants in zip(methods, row.get("auth_grants", ()), strict=False):
+            method.update({"grants": grants} if grants else {})
         document: Document = {
             "authentication": methods,
             "host": canonical.stored_host(
@@ -282,7 +277,10 @@ def _try_logins(server: Server, wished: Wish, current: Current) -> tuple[str, li
 
 
 def after(before: Document | None, wished: Wish, server: Server) -> Document:
-    """Return the user as it will be."""
+    """Return the user as it will be.
+
+    :raises WishError: for a default role that the user will not have (ClickHouse's 512)
+    """
     document = {**(before or DEFAULTS), **wished.document}
     valid_until = wished.extra.get("valid_until")
     if valid_until is not None:
@@ -290,9 +288,13 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
         document["authentication"] = [{**m, "valid_until": valid_until} if valid_until else m for m in methods]
     elif "authentication" in wished.document:
         document["authentication"] = _authentication_after(before, wished)
-    if before is not None and "roles" in wished.document and "default_roles" not in wished.document:
+    granted = {role["name"] for role in document["roles"]}
+    for key in ("names", "except"):
+        for name in wished.document.get("default_roles", {}).get(key, ()):
+            if name not in granted:
+                raise WishError(f"default_roles.{key}", f"role {name} is not granted to {wished.name}: add it to roles")
+    if "default_roles" not in wished.document:
         # a revoked role leaves the lists of default roles with it
-        granted = {role["name"] for role in document["roles"]}
         lists = {
             key: [name for name in value if name in granted] if isinstance(value, list) else value
             for key, value in document["default_roles"].items()
@@ -350,6 +352,12 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
         if len(expiries) == 1:
             # only the expiry differs, so no secret needs to travel
             return f"VALID UNTIL {literal(expiries.pop() or 'infinity')}"
+    if any("grants" in method for method in (before or {}).get("authentication", ())):
+        raise WishError(
+            "authentication",
+            f"a method of {wished.name} carries GRANTS (...), which this module cannot set and would take off it,"
+            " widening what a login with it may do: change this user's authentication by SQL",
+        )
     clause: list[str | Secret] = []
     credentials = iter(wished.credentials)
     # 24.8 keeps the expiry of the method that is replaced, so one that shall be gone is said
