@@ -11,13 +11,19 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident
+
+if TYPE_CHECKING:
+    from tests.sandbox import Client
 
 MODULES = "ansible_collections.hardened.clickstack.plugins.modules"
 ROOT = Path(__file__).parents[2]
@@ -51,6 +57,48 @@ def version(clickhouse: Any) -> tuple[int, int]:
     """Major and minor version of the server under test."""
     major, minor = clickhouse.version.split(".")[:2]
     return int(major), int(minor)
+
+
+@pytest.fixture(scope="session")
+def admin(clickhouse: Any) -> Client:
+    """The administrator's own client, to look at the server without the modules."""
+    return clickhouse.session(getattr(clickhouse, "user", "default"), getattr(clickhouse, "password", ""))
+
+
+class Scratch:
+    """The entities of one test, dropped when it ends. `reserve` only notes a name, `make` creates the entity plainly."""
+
+    def __init__(self, admin: Client) -> None:
+        self._admin = admin
+        self._entities: dict[tuple[str, str], None] = {}
+
+    def reserve(self, kind: str, name: str) -> str:
+        """Note a name of a `user`, `role` or `settings_profile` that the test makes; anything there is dropped first."""
+        self._entities[kind, name] = None
+        self._drop(kind, name)
+        return name
+
+    def make(self, kind: str, name: str, clauses: str = "") -> str:
+        """Create the entity, with clauses of SQL if there are any."""
+        self.reserve(kind, name)
+        self._admin.query(f"CREATE {kind.replace('_', ' ')} {ident(name)} {clauses}")
+        return name
+
+    def drop_all(self) -> None:
+        """Drop what was made."""
+        for kind, name in self._entities:
+            self._drop(kind, name)
+
+    def _drop(self, kind: str, name: str) -> None:
+        self._admin.query(f"DROP {kind.replace('_', ' ')} IF EXISTS {ident(name)}")
+
+
+@pytest.fixture
+def scratch(admin: Client) -> Iterator[Scratch]:
+    """Names that this test may use as it likes."""
+    own = Scratch(admin)
+    yield own
+    own.drop_all()
 
 
 @pytest.fixture
@@ -139,7 +187,7 @@ def playbook(login: dict[str, Any], tmp_path: Path) -> Callable[..., Run]:
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
                 "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
-                "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
                 **environment,
             },
             capture_output=True,

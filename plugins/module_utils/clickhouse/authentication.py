@@ -228,20 +228,27 @@ def _parameters(path: str, kind: str, entry: Mapping[str, Any]) -> MethodDocumen
 
 def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) -> Credential:
     password, hashed, salt = (entry.get(key) for key in _SECRET_OPTIONS)
-    if (password is None) == (hashed is None):
-        raise WishError(path, f"{kind} needs either password or password_hash")
-    if password is not None:
+    if password is not None and hashed is None:
         if salt is not None:
             raise WishError(f"{path}.salt", "goes with password_hash; with password the module makes a random salt")
-        check_text(f"{path}.password", password, secret=True)
-        if kind == "bcrypt_password" and len(password.encode()) > 72:
+        return _credential_from_text(path, kind, password)
+    if hashed is not None and password is None:
+        return _credential_from_hash(path, kind, method, hashed, salt or "")
+    raise WishError(path, f"{kind} needs either password or password_hash")
+
+
+def _credential_from_text(path: str, kind: str, password: str) -> Credential:
+    check_text(f"{path}.password", password, secret=True)
+    if kind == "bcrypt_password":
+        _bcrypt(f"{path}.password")
+        if len(password.encode()) > 72:
             raise WishError(f"{path}.password", "bcrypt takes at most 72 bytes")
-        if kind == "bcrypt_password":
-            _bcrypt(f"{path}.password")
-            if "\0" in password:
-                raise WishError(f"{path}.password", "bcrypt cannot take a NUL character")
-        return Credential(kind, password=password)
-    assert hashed is not None
+        if "\0" in password:
+            raise WishError(f"{path}.password", "bcrypt cannot take a NUL character")
+    return Credential(kind, password=password)
+
+
+def _credential_from_hash(path: str, kind: str, method: Method, hashed: str, salt: str) -> Credential:
     if not method.hash_type:
         raise WishError(f"{path}.password_hash", f"{kind} has no hash form: give password")
     canonical = hashed if kind == "bcrypt_password" else hashed.upper()
@@ -250,13 +257,13 @@ def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) 
     if salt and not method.salted:
         raise WishError(f"{path}.salt", f"{kind} takes no salt")
     if kind == "scram_sha256_password":
-        try:
-            base64.b64decode((salt or "") + "=" * (-len(salt or "") % 4), validate=True)
-        except ValueError:
-            raise WishError(f"{path}.salt", "the salt of scram_sha256_password must be base64") from None
         if not salt:
             raise WishError(f"{path}.salt", "a hash of scram_sha256_password needs its salt")
-    return Credential(kind, hash=canonical, salt=check_text(f"{path}.salt", salt or "", secret=True))
+        try:
+            base64.b64decode(salt + "=" * (-len(salt) % 4), validate=True)
+        except ValueError:
+            raise WishError(f"{path}.salt", "the salt of scram_sha256_password must be base64") from None
+    return Credential(kind, hash=canonical, salt=check_text(f"{path}.salt", salt, secret=True))
 
 
 # -- what the server says -------------------------------------------------------------------------------------------

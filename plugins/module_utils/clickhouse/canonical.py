@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     WishError,
@@ -26,12 +26,10 @@ HostDocument = dict[str, Any]
 NamesDocument = dict[str, Any]
 SettingDocument = dict[str, Any]
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+IPNetwork: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 # -- hosts ----------------------------------------------------------------------------------------------------------
-
-_HOST_LISTS = ("ip", "name", "regexp", "like")
 
 
 def host(option: str, wanted: Mapping[str, Any]) -> HostDocument:

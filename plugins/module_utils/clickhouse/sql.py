@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 HIDDEN = "[HIDDEN]"
 """What stands for a secret in every result, diff, log and error; ClickHouse's own word for it."""
@@ -136,7 +137,7 @@ class Statement:
         return "".join(literal(HIDDEN) if isinstance(part, Secret) else part for part in self.parts)
 
 
-Clause = str | tuple[str | Secret, ...] | None
+Clause: TypeAlias = "str | tuple[str | Secret, ...] | None"
 """A part of a statement; a tuple where it holds secrets."""
 
 

@@ -114,6 +114,7 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
         document["authentication"], credentials = authentication.wished("authentication", methods, times, valid_until)
     if options.get("host") is not None:
         document["host"] = canonical.host("host", options["host"])
+        _check_patterns(document["host"], server)
     if options.get("default_database") is not None:
         document["default_database"] = check_text("default_database", options["default_database"])
     common.wish_roles(options, document, refs)
@@ -126,6 +127,22 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
         "allow_lockout": bool(options.get("allow_lockout")),
     }
     return common.base_wish("user", options, document, refs, credentials=tuple(credentials), extra=extra)
+
+
+def _check_patterns(host: canonical.HostDocument, server: Server) -> None:
+    """Older servers (25.8 among them) drop all LIKE patterns but one, and any beside REGEXP, without a word.
+
+    :raises WishError: if this server does, which it is asked
+    """
+    if "like" in host and (len(host["like"]) > 1 or "regexp" in host):
+        create = literal(f"CREATE USER u {host_clause(host)}")
+        rows = server.session.query(f"SELECT formatQuerySingleLine({create}) AS understood")
+        if literals(host["like"]) not in rows[0]["understood"]:
+            version = server.session.version
+            raise WishError(
+                "host.like",
+                f"this server ({version}) keeps only one LIKE pattern, and none beside regexp: write them as regexp",
+            )
 
 
 def _check_versions(methods: Sequence[Mapping[str, Any]], server: Server) -> None:
