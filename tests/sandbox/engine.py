@@ -28,9 +28,10 @@ VERSIONS = ("26.9", "25.8", "24.8")
 class EngineError(Exception):
     """What the engine answered instead of a result: ClickHouse's code (int), name and message, without the version."""
 
-    def __init__(self, code: int, name: str, message: str) -> None:
+    def __init__(self, code: int, name: str, message: str, early: bool = False) -> None:
+        """`early`: it came before the query began, when the server has given it no id yet."""
         super().__init__(f"Code: {code}. DB::Exception: {message} ({name})")
-        self.code, self.name, self.message = code, name, message
+        self.code, self.name, self.message, self.early = code, name, message, early
 
 
 def python_of(version: str) -> Path:
@@ -46,17 +47,17 @@ _TEXT = re.compile(
 _AGAIN = re.compile(r"\ACode: \d+\. DB::Exception: | \([A-Z0-9_]+\) \(version [^()]*\)\.?\Z")
 
 
-def raise_error(text: str) -> NoReturn:
+def raise_error(text: str, early: bool = False) -> NoReturn:
     """Raise the engine's error text, `Code: N. DB::Exception: message (NAME)`, as an EngineError."""
     match = _TEXT.match(text)
     if not match:
-        raise EngineError(1001, "STD_EXCEPTION", text)
+        raise EngineError(1001, "STD_EXCEPTION", text, early)
     message = match["message"]
     while (
         shorter := _AGAIN.sub("", message)
     ) != message:  # an exception told within an exception carries its frame along
         message = shorter
-    raise EngineError(int(match["code"]), match["name"] or "UNKNOWN_EXCEPTION", message)
+    raise EngineError(int(match["code"]), match["name"] or "", message, early)
 
 
 def string_literal(text: str) -> str:
@@ -109,7 +110,7 @@ class Engine:
                     210, "NETWORK_ERROR", f"The engine process has ended (exit {self._process.poll()})."
                 ) from error
         if "error" in answer:
-            raise_error(answer["error"])
+            raise_error(answer["error"], answer["early"])
         return answer, result
 
     def query(self, sql: str | bytes, output_format: str = "TabSeparated") -> bytes:

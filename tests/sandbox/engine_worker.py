@@ -42,6 +42,10 @@ def load_engine() -> types.ModuleType:
     return module
 
 
+class BeforeQueryError(RuntimeError):
+    """The session, not the query, met an error: its database, a setting."""
+
+
 class Worker:
     """The engine, once it is open, and its sessions."""
 
@@ -74,12 +78,18 @@ class Worker:
         name = request.get("session")
         session = self.sessions.get(name) if name else None
         if session is None:
-            session = self.connect(request.get("database"))
+            try:
+                session = self.connect(request.get("database"))
+            except RuntimeError as error:
+                raise BeforeQueryError(str(error)) from error
             if name:
                 self.sessions[name] = session
         try:
-            for statement in request.get("before", []):
-                session.query(statement, "Null")
+            try:
+                for statement in request.get("before", []):
+                    session.query(statement, "Null")
+            except RuntimeError as error:
+                raise BeforeQueryError(str(error)) from error
             if "insert" in request:
                 return self.insert(session, sql, request["insert"], request["format"])
             if request.get("blocks"):
@@ -197,7 +207,7 @@ def main() -> None:
             else:
                 header, result = worker.run(request, body)
         except RuntimeError as error:
-            header = {"error": str(error)}
+            header = {"error": str(error), "early": isinstance(error, BeforeQueryError)}
         write_frame(answers, header, result)
     worker.shutdown()
     answers.close()

@@ -86,6 +86,9 @@ _RESERVED = frozenset(
 )
 
 
+_WIRES = ("MySQLWire", "ODBCDriver2", "PostgreSQLWire", "Protobuf")
+
+
 def content_type(name: str | None) -> str:
     """The Content-Type ClickHouse gives a result in this format (measured on every output format of 25.8)."""
     if name is None or name == "Null":
@@ -110,7 +113,7 @@ def content_type(name: str | None) -> str:
         return "application/json; charset=UTF-8"
     if name == "XML":
         return "application/xml; charset=UTF-8"
-    if name.startswith(("Arrow", "Avro", "BSON", "MsgPack", "Native", "Npy", "ORC", "Parquet", "RowBinary")):
+    if name.startswith(("Arrow", "Avro", "BSON", "MsgPack", "Native", "Npy", "ORC", "Parquet", "RowBinary", *_WIRES)):
         return "application/octet-stream"
     return "text/plain; charset=UTF-8"
 
@@ -141,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         self.fields = dict(urllib.parse.parse_qsl(text, keep_blank_values=True, encoding="latin-1"))
         self.query_id: str | None = None
         if self.command != "POST" and not self.fields and not self.headers.get("Content-Length"):
-            self.send_body(200, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8"}, Answer(b"", None))
+            self.answer_ok()
             return
         try:
             self.answer_query()
@@ -174,11 +177,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_plain(self, path: str) -> None:
         """Answer the paths that hold no query."""
-        if path in ("/ping", "/replicas_status"):
-            self.respond(200, b"Ok.\n", {"Content-Type": "text/html; charset=UTF-8", "Content-Length": "4"})
+        if path == "/ping":
+            self.answer_ok()
+        elif path == "/replicas_status":
+            self.respond(200, b"Ok.\n", {"Content-Length": "4"})
         else:
             self.close_connection = True
-            self.respond(404, _NO_HANDLER.format(path=path).encode(), {"Content-Type": "text/plain; charset=UTF-8"})
+            self.respond(404, _NO_HANDLER.format(path=path).encode(), {})
+
+    def answer_ok(self) -> None:
+        """Say that the server is there."""
+        headers = {"X-ClickHouse-Summary": self.summary({}), "Content-Type": "text/html; charset=UTF-8"}
+        self.respond(200, chunked(b"Ok.\n"), {**headers, "Transfer-Encoding": "chunked"})
 
     def credentials(self) -> Credentials:
         """What the request brings to log in: X-ClickHouse headers, Authorization, or URL parameters; never two of
@@ -286,7 +296,7 @@ class Handler(BaseHTTPRequestHandler):
         text = fields.get("query", "").encode("latin-1")
         timeout = fields.get("session_timeout", "60")
         if "session_id" in fields and not timeout.isdigit():
-            raise EngineError(374, "INVALID_SESSION_TIMEOUT", f"Invalid session timeout: '{timeout}'.")
+            raise EngineError(374, "INVALID_SESSION_TIMEOUT", f"Invalid session timeout: '{timeout}'.", early=True)
         return Query(
             user=user,
             sql=text + b"\n" + body if text and body else text or body,
@@ -328,7 +338,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": "text/plain; charset=UTF-8", "X-ClickHouse-Exception-Code": str(error.code)}
         if error.code == 194:
             headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
-        if self.query_id:
+        if self.query_id and not error.early:
             headers |= {
                 "X-ClickHouse-Query-Id": as_bytes_text(self.query_id),
                 "X-ClickHouse-Timezone": self.server.clickhouse.timezone,
@@ -337,20 +347,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, status: int, body: bytes, headers: dict[str, str], answer: Answer) -> None:
         """Send the answer of the query interface: summary, display name, compression, chunks."""
-        summary = {
-            name: str(answer.summary.get(name, 0))
-            for name in (
-                "read_rows",
-                "read_bytes",
-                "written_rows",
-                "written_bytes",
-                "total_rows_to_read",
-                "result_rows",
-                "result_bytes",
-            )
-        }
-        summary["elapsed_ns"] = str(time.monotonic_ns() - self.started)
-        headers = {"X-ClickHouse-Summary": json.dumps(summary, separators=(",", ":")), **headers}
+        if self.command != "HEAD":
+            headers = {"X-ClickHouse-Summary": self.summary(answer.summary), **headers}
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers["X-ClickHouse-Server-Display-Name"] = self.server.clickhouse.display_name
         if self.blocks and body:
@@ -359,8 +357,14 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Encoding"] = self.encoding
             body = compression.encode(self.encoding, body)
         headers["Transfer-Encoding"] = "chunked"
-        chunked = b"".join((f"{len(body):X}\r\n".encode(), body, b"\r\n0\r\n\r\n")) if body else b"0\r\n\r\n"
-        self.respond(status, chunked, headers)
+        self.respond(status, chunked(body), headers)
+
+    def summary(self, counts: dict[str, int]) -> str:
+        """X-ClickHouse-Summary: what the request has read, written and taken so far."""
+        names = "read_rows read_bytes written_rows written_bytes total_rows_to_read result_rows result_bytes".split()
+        values = {name: str(counts.get(name, 0)) for name in names}
+        values["elapsed_ns"] = str(time.monotonic_ns() - self.started)
+        return json.dumps(values, separators=(",", ":"))
 
     def respond(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         """Write status line, headers and body (no body to HEAD)."""
@@ -387,6 +391,11 @@ class Handler(BaseHTTPRequestHandler):
         """End the connection; a client that went away is no error."""
         with contextlib.suppress(ConnectionError, TimeoutError, ssl.SSLError, ValueError):
             super().finish()
+
+
+def chunked(body: bytes) -> bytes:
+    """A body in Transfer-Encoding's chunks."""
+    return b"".join((f"{len(body):X}\r\n".encode(), body, b"\r\n0\r\n\r\n")) if body else b"0\r\n\r\n"
 
 
 def as_text(latin: str) -> str:

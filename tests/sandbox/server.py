@@ -280,7 +280,10 @@ class SandboxServer:
         with self._lock:
             lasting = session = Session(query.user)
             try:
-                lasting, session = self._session(query)
+                try:
+                    lasting, session = self._session(query)
+                except (EngineError, ServerError) as error:
+                    raise EngineError(error.code, error.name, error.message, early=True) from error
                 cluster = sql_text.on_cluster(statement) if statement.keyword in _ON_CLUSTER else None
                 if cluster is not None:
                     start, end, name = cluster
@@ -569,7 +572,10 @@ class SandboxServer:
             message += (
                 " For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries."
             )
-        return EngineError(error.code, error.name, message)
+        name = error.name  # chDB leaves it out where an INSERT's data is wrong
+        name = name or self._parser.query(f"SELECT errorCodeToName({error.code})", "RawBLOB").decode()
+        no_database = error.code == 81 and bool(query.database) and f"Database {query.database} does" in message
+        return EngineError(error.code, name, message, error.early or no_database)
 
     # Access
 
