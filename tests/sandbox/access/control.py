@@ -475,17 +475,17 @@ class AccessControl:
     def _element(self, statement: Grant, piece: Piece, name: str, columns: tuple[str, ...], database: str, strict: bool) -> list[Element]:
         privileges = self.privileges
         mask = privileges.mask(name)
-        first, second = piece.first, piece.second
+        first, second, dotted = piece.first, piece.second, piece.dotted
         kind = privileges.parameter_type(mask)
         if privileges.sources and name.upper() in (*SOURCES, "SOURCES") and first is None and ("READ", ()) not in piece.privileges:
             # (with READ beside it, this is part of an ALL that the formatter has written out)
             kind = privileges.sources
-            mask, first = kind, None if name.upper() == "SOURCES" else name.upper()
-        if not kind and (not piece.dotted or first == ""):  # ON t and ON * speak of the current database
-            first, second = database, second if piece.dotted else first
+            mask, first, dotted = kind, None if name.upper() == "SOURCES" else name.upper(), False
+        if not kind and (not dotted or first == ""):  # ON t and ON * speak of the current database
+            first, second = database, second if dotted else first
         names = tuple(name for name in (first, second) if name)
         if kind:
-            allowed = 0 if names and piece.dotted else mask
+            allowed = 0 if names and dotted else mask
         else:
             depth = 3 if columns else len(names)
             allowed = mask & (privileges.all, privileges.database, privileges.table, privileges.column)[depth]

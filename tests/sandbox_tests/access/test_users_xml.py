@@ -16,7 +16,7 @@ from tests.sandbox_tests.access.support import Access, engine_with, users_xml
 
 GLOBAL = (
     "SELECT", "INSERT", "ALL", "SHOW", "ALTER", "CREATE", "DROP", "KILL QUERY", "SYSTEM", "ACCESS MANAGEMENT", "INTROSPECTION",
-    "FILE", "SOURCES", "S3", "CREATE TEMPORARY TABLE", "dictGet", "SHOW ACCESS", "ALTER COLUMN", "SYSTEM RELOAD", "ROLE ADMIN",
+    "FILE", "SOURCES", "S3", "dictGet", "SHOW ACCESS", "ALTER COLUMN", "SYSTEM RELOAD", "ROLE ADMIN",
 )
 DATABASE = ("SELECT", "INSERT", "SHOW", "ALTER", "CREATE", "DROP", "CREATE DATABASE", "ALL", "ALTER TABLE", "SYSTEM MERGES", "dictGet")
 TABLE = ("SELECT", "INSERT", "SHOW TABLES", "ALTER", "CREATE TABLE", "ALL", "TRUNCATE", "OPTIMIZE", "ALTER COLUMN", "ALTER DELETE")
@@ -25,7 +25,11 @@ COLUMN = ("SELECT", "INSERT", "ALTER ADD COLUMN", "ALTER UPDATE", "SHOW COLUMNS"
 
 @st.composite
 def statements(draw: st.DrawFn, version: str) -> str:
-    """A GRANT or REVOKE without grantee, as users.xml takes it."""
+    """A GRANT or REVOKE without grantee, as users.xml takes it.
+
+    25.8 shows more than was revoked where one wildcard begins another, depending on the order of the statements; and the
+    formatter loses READ or WRITE alone and one privilege of `CREATE TEMPORARY TABLE, CREATE`: see KNOWN_DIFFERENCES.md.
+    """
     some = lambda names: ", ".join(draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)))  # noqa: E731
     pick = lambda *names: draw(st.sampled_from(names))  # noqa: E731
     wild = version != "24.8"
@@ -33,7 +37,7 @@ def statements(draw: st.DrawFn, version: str) -> str:
     if kind == "global":
         body = f"{some(GLOBAL)} ON *.*"
     elif kind == "database":
-        body = f"{some(DATABASE)} ON " + pick("db.*", "dbx.*", "`d-b`.*", *(("db*.*", "d*.*") if wild else ()))
+        body = f"{some(DATABASE)} ON " + pick("db.*", "dbx.*", "`d-b`.*", *{"24.8": (), "25.8": ("db*.*",), "26.9": ("db*.*", "d*.*")}[version])
     elif kind == "table":
         body = f"{some(TABLE)} ON " + pick("db.t", "db.tt", "dbx.t", *(("db.t*",) if wild else ()))
     elif kind == "column":
@@ -67,7 +71,7 @@ def values(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 def test_grants(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Any sequence of GRANT and REVOKE gives the same SHOW GRANTS lines and system.grants rows, in the same order."""
 
-    @settings(max_examples=1 if version == "24.8" else 2, derandomize=True, deadline=None, phases=[Phase.generate], database=None,
+    @settings(max_examples=2 if version == "24.8" else 4, derandomize=True, deadline=None, phases=[Phase.generate], database=None,
               suppress_health_check=list(HealthCheck))
     @given(st.lists(st.lists(statements(version), min_size=1, max_size=6), min_size=60, max_size=100))
     def check(cases: list[list[str]]) -> None:
