@@ -66,14 +66,14 @@ def admin(clickhouse: Any) -> Client:
 
 
 class Scratch:
-    """The entities of one test, dropped when it ends. `reserve` only notes a name, `make` creates the entity plainly."""
+    """The entities of one test, dropped when it ends: `reserve` only notes a name, `make` creates the entity."""
 
     def __init__(self, admin: Client) -> None:
         self._admin = admin
         self._entities: dict[tuple[str, str], None] = {}
 
     def reserve(self, kind: str, name: str) -> str:
-        """Note a name of a `user`, `role` or `settings_profile` that the test makes; anything there is dropped first."""
+        """Note a name of a `user`, `role` or `settings_profile`; what is there is dropped first."""
         self._entities[kind, name] = None
         self._drop(kind, name)
         return name
