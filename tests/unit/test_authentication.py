@@ -94,7 +94,7 @@ def test_each_method_has_its_own_expiry_or_that_of_the_user() -> None:
     assert [document.get("valid_until") for document in documents] == [
         "2040-01-01 00:00:00",
         "2030-01-01 00:00:00",
-        None,
+        "",
     ]
 
 

@@ -251,12 +251,6 @@ def test_who_a_profile_applies_to(
         ("user", {"default_database": "\ud800"}, "default_database: character 0"),
         ("user", {"valid_until": "\ud800"}, "valid_until: character 0"),
         ("user", {"roles": [PLAIN_ROLE, ADMIN_ROLE]}, "roles[1].name: role a is given twice"),
-        (
-            "user",
-            {"roles": [ROLE_B], "default_roles": {"names": ["a"]}},
-            "default_roles.names: role a is not among roles",
-        ),
-        ("user", {"roles": [], "default_roles": {"all": True, "except": ["a"]}}, "default_roles.except: role a is not"),
         ("role", {"profiles": ["a", ""]}, "profiles[1]: a name cannot be empty"),
         ("settings_profile", {"apply_to": {"except": ["a"]}}, "apply_to: except needs all: true"),
     ],
@@ -272,3 +266,11 @@ def test_a_wish_that_cannot_be_names_its_option(
 def test_a_result_shows_plain_data_in_a_fixed_order() -> None:
     assert list(shown({"b": 1, "a": [2]})) == ["a", "b"]
     assert shown(None) == {}
+
+
+@pytest.mark.parametrize("roles", [[], ["b"]])
+def test_a_default_role_must_be_granted(roles: list[str], server: Server) -> None:
+    granted = [{"name": name, "admin_option": False} for name in roles]
+    wished = wish("user", server, roles=granted, default_roles={"names": ["a"]})
+    with pytest.raises(WishError, match="default_roles.names: role a is not granted to x"):
+        plan(user.TYPE, wished, there("user"), Target(), server)

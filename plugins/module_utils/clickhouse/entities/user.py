@@ -306,17 +306,14 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
     elif "authentication" in wished.document:
         document["authentication"] = _authentication_after(before, wished)
     granted = {role["name"] for role in document["roles"]}
-    for key in ("names", "except"):
-        for name in wished.document.get("default_roles", {}).get(key, ()):
-            if name not in granted:
-                raise WishError(f"default_roles.{key}", f"role {name} is not granted to {wished.name}: add it to roles")
-    if "default_roles" not in wished.document:
-        # a revoked role leaves the lists of default roles with it
-        lists = {
-            key: [name for name in value if name in granted] if isinstance(value, list) else value
-            for key, value in document["default_roles"].items()
-        }
-        document["default_roles"] = canonical.names("default_roles", lists, "all")
+    for name in wished.document.get("default_roles", {}).get("names", ()):
+        if name not in granted:
+            raise WishError("default_roles.names", f"role {name} is not granted to {wished.name}: add it to roles")
+    defaults = document["default_roles"].get("names", ())
+    if not granted.issuperset(defaults):
+        # Some versions drop a revoked role from the default roles, others keep it there, ready to come back: it goes.
+        left = [name for name in defaults if name in granted]
+        document["default_roles"] = canonical.names("default_roles", {"names": left}, "all")
     return document
 
 
@@ -362,8 +359,9 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
     methods: list[authentication.MethodDocument] = after["authentication"]
     if "authentication" not in wished.document:
         expiry = wished.extra.get("valid_until")
-        identified = "IDENTIFIED WITH no_password " if before is None else ""
-        return identified + (f"VALID UNTIL {literal(expiry or 'infinity')}" if expiry is not None else "")
+        if before is not None:
+            return f"VALID UNTIL {literal(expiry or 'infinity')}"
+        return "IDENTIFIED WITH no_password" + (f" VALID UNTIL {literal(expiry)}" if expiry else "")
     if before is not None and wished.extra.get("password") in ("same", "unknown"):
         expiries = {method.get("valid_until", "") for method in methods}
         if len(expiries) == 1:
