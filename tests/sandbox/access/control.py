@@ -229,7 +229,7 @@ class AccessControl:
         return Ids(ids.all, ids.ids + known[0], ids.excluded + known[1])
 
     def _blank(self, statement: Create, index: int, name: str, session: SessionInfo) -> Entity:
-        common = {"name": name, "id": str(uuid.uuid4()), "storage": self.options.storage}
+        common: dict[str, Any] = {"name": name, "id": str(uuid.uuid4()), "storage": self.options.storage}
         if statement.kind == "USER":
             return User(**common, rights=Rights(self.privileges))
         if statement.kind == "ROLE":
@@ -539,7 +539,7 @@ class AccessControl:
 
     def _matching(self, ids: Ids) -> list[Grantee]:
         if ids.all:
-            return [g for cls in (User, Role) for g in self.all_of(cls) if ids.match(g.id)]  # type: ignore[type-abstract]
+            return [g for cls in (User, Role) for g in self.all_of(cls) if ids.match(g.id)]
         return [cast(Grantee, self.by_id(grantee)) for grantee in ids.ids if grantee not in ids.excluded]
 
     def _current_grants(self, elements: list[Element], option: bool, session: SessionInfo) -> list[Element]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from .privileges import Privileges
@@ -184,7 +184,7 @@ def dump(value: Any) -> Any:
     if isinstance(value, list):
         return [dump(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
-        result = {f.name: dump(getattr(value, f.name)) for f in fields(value)}
+        result = {name: dump(item) for name, item in vars(value).items()}
         result = {name: item for name, item in result.items() if item not in (None, "", [], {}, False)}
         return {"kind": value.kind, **result} if isinstance(value, Entity) else result
     return value
@@ -227,5 +227,5 @@ def clone(entity: Any) -> Any:
     if isinstance(entity, dict):
         return dict(entity)
     if hasattr(entity, "__dataclass_fields__"):
-        return replace(entity, **{f.name: clone(getattr(entity, f.name)) for f in fields(entity)})
+        return replace(entity, **{name: clone(value) for name, value in vars(entity).items()})
     return entity

@@ -34,6 +34,7 @@ class Privileges:
         """`rows`: privilege, aliases, level, parent_group of system.privileges, in its order, of this release."""
         nodes: dict[str, Node] = {}
         self._masks: dict[str, int] = {}
+        self._names: dict[int, list[str]] = {}
         self.by_level: dict[str, int] = {}
         aliases: dict[str, list[str]] = {}
         bit = 1
@@ -77,7 +78,9 @@ class Privileges:
 
     def names(self, mask: int) -> list[str]:
         """The fewest names for these bits: a group stands for its members when all of them are there."""
-        return [node.name for node in self._cover(mask, self.root)]
+        if mask not in self._names:
+            self._names[mask] = [node.name for node in self._cover(mask, self.root)]
+        return self._names[mask]
 
     def _cover(self, mask: int, node: Node) -> Iterator[Node]:
         common = mask & node.mask

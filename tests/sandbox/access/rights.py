@@ -77,12 +77,13 @@ def _hidden(tree: Tree, scope: str) -> bool:
 class Rights:
     """The rights of one user or role."""
 
-    __slots__ = ("privileges", "access", "option")
+    __slots__ = ("_elements", "access", "option", "privileges")
 
     def __init__(self, privileges: Privileges, access: Tree | None = None, option: Tree | None = None) -> None:
         self.privileges = privileges
         self.access: Tree = access if access is not None else {}
         self.option: Tree = option if option is not None else {}
+        self._elements: list[Element] | None = None
 
     def copy(self) -> Rights:
         """An independent copy."""
@@ -105,6 +106,7 @@ class Rights:
 
     def apply(self, elements: Iterable[Element]) -> None:
         """Grant, or revoke, each element in order."""
+        self._elements = None
         for element in elements:
             for scope in element.scopes():
                 if not element.revoke:
@@ -157,6 +159,11 @@ class Rights:
 
     def elements(self) -> list[Element]:
         """The grants and partial revokes that make these rights, in ClickHouse's order (AccessRights::getElements)."""
+        if self._elements is None:
+            self._elements = list(self._merge_columns(self._pieces()))
+        return self._elements
+
+    def _pieces(self) -> list[Element]:
         pieces: list[Element] = []
         levels = self.privileges.levels
         for scope in {*self.access, *self.option}:
@@ -180,7 +187,7 @@ class Rights:
                 if mask:
                     pieces.append(Element(mask, names, (), wildcard, option, revoke))
         pieces.sort(key=lambda e: (e.names, len(e.names), e.revoke, e.grant_option, e.mask.to_bytes(48, "little")))
-        return list(self._merge_columns(pieces))
+        return pieces
 
     def _merge_columns(self, pieces: list[Element]) -> Iterable[Element]:
         if len(pieces) == 1 and pieces[0].mask == self.privileges.all:

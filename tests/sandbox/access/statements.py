@@ -456,8 +456,10 @@ class _Parser(Cursor):
                 params[word.lower()] = self.name()
         for word in ("CN", "SAN"):
             if self.take(word):
-                names: list[str] = []
-                self.list(lambda: names.append(self.name()))
+                names = [self.name()]
+                while self.ahead(",") and self.tokens[self.at + 1].kind == "string":  # else the next method follows
+                    self.at += 1
+                    names.append(self.name())
                 params[word.lower()] = names
 
     def expiry(self) -> Expiry | None:

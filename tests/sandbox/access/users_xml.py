@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import hosts as host_forms
 from .model import AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, Setting, SettingsProfile, User
@@ -31,7 +31,7 @@ def load(access: AccessControl, path: Path) -> None:
     storage = access.options.users_xml_storage
     put = access.fixed.put
 
-    def common(kind: str, name: str) -> dict[str, str]:
+    def common(kind: str, name: str) -> dict[str, Any]:
         return {"name": name, "id": entity_id(kind, name), "storage": storage}
 
     for node in root.iterfind("profiles/*"):
@@ -71,7 +71,7 @@ def _with_grantee(query: str) -> str:
     return f"{head} TO probe{separator}{tail}"
 
 
-def _user(access: AccessControl, node: ElementTree.Element, common: dict[str, str]) -> User:
+def _user(access: AccessControl, node: ElementTree.Element, common: dict[str, Any]) -> User:
     user = User(**common, rights=Rights(access.privileges), hosts=Hosts(any=node.find("networks") is None))
     user.auth = [_method(node)]
     for host in node.iterfind("networks/*"):
@@ -119,7 +119,7 @@ def _method(node: ElementTree.Element) -> AuthMethod:
     return AuthMethod("plaintext_password", password) if password or node.find("password") is not None else AuthMethod()
 
 
-def _profile(access: AccessControl, node: ElementTree.Element, common: dict[str, str]) -> SettingsProfile:
+def _profile(access: AccessControl, node: ElementTree.Element, common: dict[str, Any]) -> SettingsProfile:
     result = SettingsProfile(**common)
     for child in node:
         text = (child.text or "").strip()
@@ -144,7 +144,7 @@ def _profile(access: AccessControl, node: ElementTree.Element, common: dict[str,
     return result
 
 
-def _quota(root: ElementTree.Element, node: ElementTree.Element, common: dict[str, str]) -> Quota:
+def _quota(root: ElementTree.Element, node: ElementTree.Element, common: dict[str, Any]) -> Quota:
     users = [user.tag for user in root.iterfind("users/*") if (user.findtext("quota") or "").strip() == node.tag]
     result = Quota(**common, to=Ids(ids=[entity_id("USER", user) for user in users]))
     if node.find("keyed_by_ip") is not None:
@@ -163,5 +163,3 @@ def _quota(root: ElementTree.Element, node: ElementTree.Element, common: dict[st
         result.limits.append(limits)
     return result
 
-
-__all__ = ["entity_id", "load", "Entity"]

@@ -20,6 +20,7 @@ GLOBAL = (
 )
 DATABASE = ("SELECT", "INSERT", "SHOW", "ALTER", "CREATE", "DROP", "CREATE DATABASE", "ALL", "ALTER TABLE", "SYSTEM MERGES", "dictGet")
 TABLE = ("SELECT", "INSERT", "SHOW TABLES", "ALTER", "CREATE TABLE", "ALL", "TRUNCATE", "OPTIMIZE", "ALTER COLUMN", "ALTER DELETE")
+WILDCARDS: dict[str, tuple[str, ...]] = {"24.8": (), "25.8": ("db*.*",), "26.9": ("db*.*", "d*.*")}
 COLUMN = ("SELECT", "INSERT", "ALTER ADD COLUMN", "ALTER UPDATE", "SHOW COLUMNS")
 
 
@@ -30,14 +31,19 @@ def statements(draw: st.DrawFn, version: str) -> str:
     25.8 shows more than was revoked where one wildcard begins another, depending on the order of the statements; and the
     formatter loses READ or WRITE alone and one privilege of `CREATE TEMPORARY TABLE, CREATE`: see KNOWN_DIFFERENCES.md.
     """
-    some = lambda names: ", ".join(draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)))  # noqa: E731
-    pick = lambda *names: draw(st.sampled_from(names))  # noqa: E731
+
+    def some(names: tuple[str, ...]) -> str:
+        return ", ".join(draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)))
+
+    def pick(*names: str) -> str:
+        return draw(st.sampled_from(names))
+
     wild = version != "24.8"
     kind = pick("global", "database", "table", "column", "parameter", "table", "database")
     if kind == "global":
         body = f"{some(GLOBAL)} ON *.*"
     elif kind == "database":
-        body = f"{some(DATABASE)} ON " + pick("db.*", "dbx.*", "`d-b`.*", *{"24.8": (), "25.8": ("db*.*",), "26.9": ("db*.*", "d*.*")}[version])
+        body = f"{some(DATABASE)} ON " + pick("db.*", "dbx.*", "`d-b`.*", *WILDCARDS[version])
     elif kind == "table":
         body = f"{some(TABLE)} ON " + pick("db.t", "db.tt", "dbx.t", *(("db.t*",) if wild else ()))
     elif kind == "column":
@@ -47,7 +53,7 @@ def statements(draw: st.DrawFn, version: str) -> str:
     else:
         name = pick("NAMED COLLECTION", "NAMED COLLECTION ADMIN", "SET DEFINER", *(("CREATE USER", "DROP ROLE") if wild else ()))
         body = f"{name} ON " + pick("x", "xy", "*", "db", "`a-b`", *(("x*",) if wild else ()))
-        if pick(0, 0, 1):
+        if pick("object", "object", "engine") == "engine":
             body = "TABLE ENGINE ON " + pick("Memory", "MergeTree", "*")
     return pick(f"GRANT {body}", f"GRANT {body}", f"GRANT {body} WITH GRANT OPTION", f"REVOKE {body}", f"REVOKE GRANT OPTION FOR {body}")
 
