@@ -272,5 +272,5 @@ def test_a_result_shows_plain_data_in_a_fixed_order() -> None:
 def test_a_default_role_must_be_granted(roles: list[str], server: Server) -> None:
     granted = [{"name": name, "admin_option": False} for name in roles]
     wished = wish("user", server, roles=granted, default_roles={"names": ["a"]})
-    with pytest.raises(WishError, match="default_roles.names: role a is not granted to x"):
+    with pytest.raises(WishError, match=r"default_roles\.names: role a is not granted to x"):
         plan(user.TYPE, wished, there("user"), Target(), server)
