@@ -110,6 +110,17 @@ def _without_grantee(line: str) -> str:
     return head + tail
 
 
+def changeable_in_readonly(settings: list[Setting]) -> frozenset[str]:
+    """The settings that may change although the session starts with readonly = 1; empty for any other session.
+
+    chDB refuses CHANGEABLE_IN_READONLY, so such a session starts writable and the server sets readonly itself, after these.
+    """
+    last = {setting.name: setting.writability for setting in settings if setting.writability}
+    values = {setting.name: setting.value for setting in settings if setting.value is not None}
+    names = frozenset(name for name, writability in last.items() if writability == "CHANGEABLE_IN_READONLY")
+    return names if values.get("readonly") == "1" else frozenset()
+
+
 def _profile(settings: list[Setting]) -> str:
     """The content of a profile: the settings' last values, and their constraints."""
     values = dict(_SERVER_SETTINGS)
@@ -122,10 +133,12 @@ def _profile(settings: list[Setting]) -> str:
             for bound, value in (("min", setting.min), ("max", setting.max))
             if value is not None
         )
-        if setting.writability in ("CONST", "CHANGEABLE_IN_READONLY"):
-            limits += f"<{setting.writability.lower()}/>"
+        if setting.writability == "CONST":
+            limits += "<const/>"
         if limits or setting.writability:
             constraints[setting.name] = limits
+    if changeable_in_readonly(settings):
+        del values["readonly"]
     text = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
     return (
         text
