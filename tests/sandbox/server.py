@@ -431,9 +431,8 @@ class SandboxServer:
         changeable = users_xml.changeable_in_readonly(self._rights(session).settings)
         if changeable:  # what may change in readonly mode comes first, then the mode, then what it will refuse
             early = {name: value for name, value in changes.items() if name in changeable and name != "readonly"}
-            statements += _set(early) + _set(
-                {"readonly": changes.get("readonly", "1") if "readonly" in changeable else "1"}
-            )
+            mode = changes.get("readonly", "1") if "readonly" in changeable else "1"
+            statements += _set(early) + (_set({"readonly": "1"}) if mode == "0" else []) + _set({"readonly": mode})
             changes = {name: value for name, value in changes.items() if name not in changeable}
         statements += _set(changes)
         statements += [f"SET param_{name} = {string_literal(value)}" for name, value in query.parameters.items()]
