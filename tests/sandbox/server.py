@@ -4,7 +4,7 @@ A query runs on the real engine, in a process whose users.xml gives the engine's
 the
 session's user (engine.py, users_xml.py). A statement that manages access is parsed and judged by the engine under those
 rights, and then carried out by the access model (tests/sandbox/access), the writable storage that chDB lacks. Reads of
-`system.users` and its kin are judged by the engine on its own table and answered from the model's.
+`system.users` and its kin are answered from the model's tables, and so is who may read what of `system`.
 """
 
 from __future__ import annotations
@@ -461,11 +461,7 @@ class SandboxServer:
             for table in dict.fromkeys(table for _, _, table in named):
                 self._may_read(table, session)
             named = [place for place in named if place[2] in TABLES]
-            for start, end, table in named:
-                before.append(
-                    f"SELECT 1 FROM system.{table} LIMIT 0"
-                )  # the engine says whether the session may read it
-                changes.append((start, end, f"{OVERLAY}.{table}"))
+            changes += [(start, end, f"{OVERLAY}.{table}") for start, end, table in named]
             self._publish({table for _, _, table in named}, session)
             if statement.keyword != "create":  # a view asks when it is read
                 changes += sql_text.with_functions(text, statement, self._functions(session))
