@@ -1,4 +1,4 @@
-"""What an administrator lacks fails the task by name, on reads and on writes; work that stopped half-way is told truthfully."""
+"""What an administrator lacks fails the task by name, on reads and on writes; half-done work is told truthfully."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ READS = [
     ("user", {"name": "p_user", "state": "absent"}, "SHOW USERS ON *.*", "system.users"),
     ("user", {"name": "p_user", "roles": [{"name": "p_role"}]}, "SHOW ROLES ON *.*", "system.roles"),
     ("user", {"name": "p_user", "roles": []}, "SELECT ON system.role_grants", "system.role_grants"),
-    ("user", {"name": "p_user", "settings": []}, "SELECT ON system.settings_profile_elements", "settings_profile_elements"),
+    ("user", {"name": "p_user", "settings": []}, "SELECT ON system.settings_profile_elements", "profile_elements"),
     ("role", {"name": "p_role", "settings": []}, "SHOW ROLES ON *.*", "system.roles"),
     ("role", {"name": "p_new"}, "SHOW ROLES ON *.*", "system.roles"),
     ("role", {"name": "p_role", "state": "absent"}, "SELECT ON system.user_directories", "system.user_directories"),
@@ -90,7 +90,7 @@ WRITES = [
     ("role", {"name": "p_role", "settings": [{"name": "max_threads", "value": 3}]}, "ALTER ROLE"),
     ("role", {"name": "p_role", "state": "absent"}, "DROP ROLE"),
     ("settings_profile", {"name": "p_new"}, "CREATE SETTINGS PROFILE"),
-    ("settings_profile", {"name": "p_profile", "settings": [{"name": "max_threads", "value": 3}]}, "ALTER SETTINGS PROFILE"),
+    ("settings_profile", {"name": "p_profile", "settings": [{"name": "readonly", "value": 1}]}, "ALTER SETTINGS PROFILE"),
     ("settings_profile", {"name": "p_profile", "state": "absent"}, "DROP SETTINGS PROFILE"),
     ("grant", {"grantee": "p_user", "roles": [{"name": "p_role"}]}, "ROLE ADMIN"),
     ("user", {"name": "p_user", "roles": []}, "ROLE ADMIN"),
@@ -156,7 +156,7 @@ def test_half_done_work_is_told_and_finished_by_the_next_run(
 def test_a_lost_connection_is_told_and_finished_by_the_next_run(
     module: Module, failed: Any, clickhouse: Any, world: Any, kind: str
 ) -> None:
-    """Whether a statement ran whose answer was lost nobody knows; the result says so, and the next run does the rest."""
+    """Whether a statement ran whose answer was lost nobody knows; the result says so, the next run does the rest."""
     login = {"login_secure": False, "login_host": "127.0.0.1", "login_ca_cert": None}
     options = {"name": "p_new", "roles": [{"name": "p_role"}], "default_roles": {"none": True}}
     with FaultProxy(clickhouse.url, [Fault(2, kind)], lambda: None) as proxy:
