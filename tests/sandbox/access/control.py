@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from . import hosts as host_forms
 from . import passwords, show, tables, users_xml
+from .implicit import add_implicit
 from .interface import Engine, Options, SessionInfo, Table
 from .model import (
     AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, ServerError, Setting, SettingsProfile, User, clone,
@@ -24,6 +26,11 @@ from .storage import Entities, Journal
 from .text import literal, quote
 
 E = TypeVar("E", bound=Entity)
+_ON_SOURCE = re.compile(
+    r"\b((?:READ|WRITE)(?:\s*,\s*(?:READ|WRITE))*)\s+ON\s+(\w+|`[^`]+`|\*)(?!\s*\.)(?:\s*\(\s*'(?:[^'\\]|\\.)*'\s*\))?", re.IGNORECASE
+)
+_STAND_INS = {"READ": "SHOW NAMED COLLECTIONS", "WRITE": "SHOW NAMED COLLECTIONS SECRETS"}
+"""Two privileges with an object, which the formatter leaves alone; the longer one is put back first."""
 NOUNS = {"USER": "user", "ROLE": "role", "SETTINGS PROFILE": "settings profile", "QUOTA": "quota", "ROW POLICY": "row policy"}
 UNKNOWN = {
     "USER": (192, "UNKNOWN_USER"), "ROLE": (511, "UNKNOWN_ROLE"), "SETTINGS PROFILE": (180, "THERE_IS_NO_PROFILE"),
@@ -135,6 +142,28 @@ class AccessControl:
             return []
         texts = ", ".join(map(literal, statements))
         return [str(row["text"]) for row in self.engine.rows(f"SELECT formatQuerySingleLine(arrayJoin([{texts}])) AS text")]
+
+    def parse(self, sql: str) -> str:
+        """An access statement as a client wrote it in the canonical form that `execute` reads.
+
+        That is the engine's form, but that READ or WRITE alone stay what they are: the engine's formatter writes the privilege
+        that stood for both before 25.7 (AccessRightsElement::makeBackwardCompatible).
+        """
+        (text,) = self.canonical([sql])
+        if not self.privileges.sources or not text.startswith(("GRANT", "REVOKE")) or not _ON_SOURCE.search(sql):
+            return text
+        found = [(match, match[2]) for match in _ON_SOURCE.finditer(sql)]
+        known = dict.fromkeys(source for _, source in found if source != "*")
+        names = {"*": "*"}
+        for source, shown in zip(known, self.canonical([f"GRANT READ ON {source} TO probe" for source in known]), strict=True):
+            names[source] = quote(shown.removeprefix("GRANT ").removesuffix(" ON *.* TO probe"))
+        for match, source in reversed(found):
+            words = ", ".join(_STAND_INS[word.strip().upper()] for word in match[1].split(","))
+            sql = f"{sql[:match.start()]}{words} ON {names[source]}{sql[match.end():]}"
+        (text,) = self.canonical([sql])
+        for word, other in reversed(_STAND_INS.items()):
+            text = text.replace(other, word)
+        return text
 
     # statements -------------------------------------------------------------------------------------------------------
 
@@ -590,6 +619,9 @@ class AccessControl:
         denied = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant "
         if not statement.revoke:
             missing = [e for e in elements if not e.revoke and not rights.contains(Element(e.mask, e.names, e.columns, e.wildcard, True))]
+            if missing:
+                implied = add_implicit(self, rights)
+                missing = [e for e in missing if not implied.contains(Element(e.mask, e.names, e.columns, e.wildcard, True))]
             if missing:
                 raise ServerError(497, "ACCESS_DENIED", denied + ", ".join(self.element_text(e) for e in missing[:1]) + " WITH GRANT OPTION")
         taken = elements if statement.revoke else [Element(self.privileges.all)] if statement.replace and roles is None else []

@@ -107,6 +107,10 @@ class Entity:
     storage: str = ""
 
 
+# for a grantee that is made before its rights are known
+NO_PRIVILEGES = Privileges([("ALL", [], None, None), ("D", [], "DATABASE", "ALL"), ("C", [], "COLUMN", "ALL")])
+
+
 @dataclass
 class Grantee(Entity):
     """A user or a role."""
@@ -170,7 +174,6 @@ class RowPolicy(Entity):
 
 
 KINDS: dict[str, type[Entity]] = {cls.kind: cls for cls in (User, Role, SettingsProfile, Quota, RowPolicy)}
-NO_PRIVILEGES = Privileges([("ALL", [], None, None), ("D", [], "DATABASE", "ALL"), ("C", [], "COLUMN", "ALL")])
 Json: TypeAlias = dict[str, Any]
 
 

@@ -53,7 +53,8 @@ def _parent(tree: Tree, scope: str) -> int:
     return 0
 
 
-def _find(tree: Tree, scope: str) -> int:
+def find(tree: Tree, scope: str) -> int:
+    """The privileges of a scope as such, whatever is revoked inside it."""
     mask = tree.get(scope)
     return _parent(tree, scope) if mask is None else mask
 
@@ -124,7 +125,7 @@ class Rights:
         for mine, theirs, tree in ((self.access, other.access, result.access), (self.option, other.option, result.option)):
             for scope in sorted({*mine, *theirs}, key=len):
                 allowed = self.privileges.levels[level(scope)]
-                a, b = _find(mine, scope) & allowed, _find(theirs, scope) & allowed
+                a, b = find(mine, scope) & allowed, find(theirs, scope) & allowed
                 mask = a & b if intersect else a | b
                 if mask != _parent(tree, scope) & allowed:
                     tree[scope] = mask
@@ -143,7 +144,7 @@ class Rights:
         tree = self.option if element.grant_option else self.access
         for scope in element.scopes():
             deepest = self.privileges.levels[level(scope)] & element.mask
-            if deepest & ~_find(tree, scope):
+            if deepest & ~find(tree, scope):
                 return False
             for key, mask in tree.items():
                 if key.startswith(scope) and deepest & self.privileges.levels[level(key)] & ~mask:
@@ -176,7 +177,7 @@ class Rights:
             ):
                 above = levels[level(scope) - 1]
             before, before_go = _parent(self.access, scope) & above, _parent(self.option, scope) & above
-            now, now_go = _find(self.access, scope) & allowed, _find(self.option, scope) & allowed
+            now, now_go = find(self.access, scope) & allowed, find(self.option, scope) & allowed
             names = tuple(scope.removesuffix(END).split(END)) if scope else ()
             revoked = before & ~now
             granted_go = now_go & ~before_go

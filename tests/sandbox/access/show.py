@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from .implicit import add_implicit
 from .interface import SessionInfo, Table
 from .model import KINDS, AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, ServerError, Setting, SettingsProfile, User
 from .passwords import HASH_OF
@@ -218,8 +219,6 @@ def show_grants(access: AccessControl, grantee: Grantee, implicit: bool = False,
         for role in _granted(access, grantee):
             rights = rights.union(role.rights)
     if implicit:
-        from .implicit import add_implicit
-
         rights = add_implicit(access, rights)
     lines = grant_lines(access, rights, grantee.name)
     if not final:

@@ -425,7 +425,10 @@ class _Parser(Cursor):
                     self.expect("TYPE")
                     keys.append([text, self.name()])
 
-                self.list(key)
+                key()
+                while self.ahead(",", "KEY"):  # else the next method follows
+                    self.expect(",")
+                    key()
                 method.params["keys"] = keys
             elif self.take("BY"):
                 method.secret = self.name()
@@ -485,6 +488,7 @@ class _Parser(Cursor):
 
     def hosts(self) -> HostList:
         result: HostList = []
+        last = "NAME"
 
         def one() -> None:
             nonlocal last
@@ -497,7 +501,6 @@ class _Parser(Cursor):
                     last = word
             result.append((last, self.name()))
 
-        last = "NAME"
         self.list(one)
         return result
 
@@ -568,7 +571,10 @@ class _Parser(Cursor):
                 result.max = self.literal()
             else:
                 for word in ("CONST", "READONLY", "WRITABLE", "CHANGEABLE_IN_READONLY"):
+                    start = self.token.start
                     if self.take(word):
+                        if word == "CHANGEABLE_IN_READONLY":  # chDB is built to refuse it
+                            self.spans.append((start, self.tokens[self.at - 1].end, ""))
                         result.writability = "CONST" if word == "READONLY" else word
                         break
                 else:

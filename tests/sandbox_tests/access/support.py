@@ -58,7 +58,7 @@ class Access:
         """Run statements; the last one's rows, a lone column's values alone."""
         table = None
         for statement in statements:
-            table = self.control.execute(self.engine.parse(statement), self.session)
+            table = self.control.execute(self.control.parse(statement), self.session)
         if table is None:
             return []
         return [row[0] if len(row) == 1 else row for row in table.rows]

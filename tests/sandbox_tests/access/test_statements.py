@@ -197,6 +197,19 @@ def test_grants(access: Access) -> None:
     ]
 
 
+def test_sources(access: Access) -> None:
+    """READ and WRITE of a source are two privileges, although SHOW GRANTS prints the one that they once were."""
+    prepared(access)("GRANT READ ON S3, WRITE ON FILE TO u9", "GRANT READ, WRITE ON AzureBlobStorage, READ ON * TO u9 WITH GRANT OPTION")
+
+    def rows() -> list[object]:
+        return access.rows("grants", "access_type", "access_object", "grant_option", user_name="u9")
+
+    assert rows() == [("READ", "", 1), ("WRITE", "AZURE", 1), ("WRITE", "FILE", 0)]
+    access("REVOKE READ ON * FROM u9", "GRANT READ ON S3('https://x/.*'), READ ON `FILE` TO u9", "REVOKE WRITE ON AZURE FROM u9")
+    assert rows() == [("READ", "FILE", 0), ("WRITE", "FILE", 0), ("READ", "S3", 0)]
+    assert access("SHOW GRANTS FOR u9") == ["GRANT FILE ON *.* TO u9", "GRANT S3 ON *.* TO u9"]
+
+
 def refused(access: Access, code: int, statement: str) -> str:
     """Run a statement that must fail with this code and change nothing; its message."""
     before = access("SHOW ACCESS")

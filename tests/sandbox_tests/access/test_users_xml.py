@@ -91,6 +91,9 @@ def test_grants(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
             access = Access(folder, engine, xml=folder / "users.xml")
             real = by_grantee([line for (line,) in values(engine.rows(f"SHOW GRANTS FOR {everyone}"))])
             model = by_grantee(access(f"SHOW GRANTS FOR {everyone}"))
+            if version == "26.9":  # earlier versions add rows that only their own tables of sources explain
+                wide = [line for (line,) in values(engine.rows(f"SHOW GRANTS FOR {everyone} WITH IMPLICIT"))]
+                assert access(f"SHOW GRANTS FOR {everyone} WITH IMPLICIT") == wide
             columns = [name for name, _ in access.control.columns("grants")]
             wanted = values(engine.rows(f"SELECT {', '.join(columns)} FROM system.grants"))
             got = access.control.table("grants", access.session).rows
