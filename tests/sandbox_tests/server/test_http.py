@@ -1,4 +1,4 @@
-"""The HTTP interface: what curl, clickhouse-connect and plain requests meet, side by side with ClickHouse 25.8's own."""
+"""The HTTP interface: what curl, clickhouse-connect and plain requests meet, beside ClickHouse 25.8's own server."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ DECODERS = {
     "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
 }
 # Header names whose values belong to the server and the moment; that they are there is compared
-VARY = {
-    "date", "connection", "keep-alive", "x-clickhouse-summary", "x-clickhouse-query-id", "x-clickhouse-server-display-name",
-}  # fmt: skip
+VARY = {"date", "connection", "keep-alive", "x-clickhouse-summary", "x-clickhouse-query-id"}
+VARY.add("x-clickhouse-server-display-name")
 
 
 @pytest.mark.parametrize("compress", [True, False, "gzip", "zstd", "lz4"])
@@ -46,7 +45,7 @@ def test_clickhouse_connect_writes_and_reads(server: Sandbox, compress: bool | s
     assert [kind.name for kind in result.column_types] == ["UInt32", "LowCardinality(String)", "Nullable(Float64)"]
     assert client.query("SELECT {p:String}", parameters={"p": "a'b\\\t\n😀"}).first_row == ("a'b\\\t\n😀",)
     assert client.query("SELECT 1 WHERE 0").result_rows == []
-    with pytest.raises(DatabaseError, match="code: 60.*UNKNOWN_TABLE"):
+    with pytest.raises(DatabaseError, match=r"code: 60.*UNKNOWN_TABLE"):
         client.query("SELECT * FROM nosuch")
     client.command(f"DROP TABLE {table}")
     client.close()
@@ -155,7 +154,8 @@ CASES: list[tuple[str, str, str, dict[str, str], dict[str, str]]] = [
     ("POST", "/", "SELECT 1", {"session_id": "a", "session_check": "1"}, {}),
     ("POST", "/", "SELECT 1", {"session_id": "a", "session_timeout": "x"}, {}),
     ("POST", "/", "SET max_threads = 3", {"session_id": "b"}, {}),
-    ("POST", "/", "SELECT getSetting('max_threads'), getSetting('max_block_size')", {"session_id": "b", "max_block_size": "7"}, {}),
+    ("POST", "/", "SELECT getSetting('max_threads'), getSetting('max_block_size')",
+     {"session_id": "b", "max_block_size": "7"}, {}),
     ("POST", "/", "SELECT getSetting('max_threads'), getSetting('max_block_size') < 8", {"session_id": "b"}, {}),
     ("POST", "/", "USE system", {"session_id": "b"}, {}),
     ("POST", "/", "SELECT currentDatabase()", {"session_id": "b"}, {}),
@@ -210,10 +210,7 @@ def test_keep_alive_and_large_answers(server: Sandbox) -> None:
 
 def test_every_output_format(server: Sandbox, real: Sandbox) -> None:
     """The Content-Type and X-ClickHouse-Format of every output format that both versions have."""
-    ask = [
-        {line for line in one.session().lines("SELECT name FROM system.formats WHERE is_output")}
-        for one in (server, real)
-    ]
+    ask = [set(one.session().lines("SELECT name FROM system.formats WHERE is_output")) for one in (server, real)]
     differ = []
     for name in sorted(ask[0] & ask[1]):
         answers = [

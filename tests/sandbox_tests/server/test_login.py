@@ -114,7 +114,7 @@ def test_hosts(server: Sandbox, admin: Client, hosts: str, admitted: list[str], 
 
 
 def test_a_real_source_address(sandbox: Sandbox) -> None:
-    """Without the test's own header the socket decides: this server does not know the header, and 127.0.0.7 is local."""
+    """Without the test's own header, which this server does not know, the socket decides; 127.0.0.7 is local."""
     admin = sandbox.session()
     admin.query("CREATE USER OR REPLACE login_far IDENTIFIED BY 'x' HOST IP '10.0.0.0/8'")
     admin.query("CREATE USER OR REPLACE login_near IDENTIFIED BY 'x' HOST LOCAL")

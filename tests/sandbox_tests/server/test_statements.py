@@ -1,7 +1,9 @@
-"""Access control as a whole: a long session of statements by several users, on 26.9 and on ClickHouse 25.8's own server.
+"""Access control as a whole: a long session of statements by several users, on 26.9 and on 25.8's own server.
 
 Every answer must be the same, except where DIFFERENT says why not: what a newer version changed, and no more.
 """
+
+# ruff: noqa: E501 - a statement is one line
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ INSERT INTO db.t VALUES (1, 'x'), (2, 'u'), (3, 'z')
 @u:x INSERT INTO db.t VALUES (1, 'x')
 @u:x SELECT name FROM system.users
 @u:x SELECT * FROM system.grants
-@u:x SELECT name FROM system.processes
+@u:x SELECT query FROM system.processes
 @u:x SELECT count() FROM system.tables WHERE database = 'db'
 @u:x SHOW USERS
 @u:x SHOW CREATE USER
@@ -182,7 +184,7 @@ DIFFERENT = {
     "@u:x INSERT INTO db.t VALUES (1, 'x')": "likewise",
     "@u:x SELECT name FROM system.users": "the text names the privilege without the columns",
     "@u:x SELECT * FROM system.grants": "likewise",
-    "@u:x SELECT name FROM system.processes": "likewise",
+    "@u:x SELECT query FROM system.processes": "likewise",
     "@u:x SHOW USERS": "likewise: SHOW USERS gives the right to read system.users",
     "@u:q SELECT a FROM db.t": "likewise",
     "@v:q SELECT count() FROM db.t": "likewise",
