@@ -6,5 +6,14 @@ from .model import AuthMethod, Hosts, ServerError, User
 from .session import SessionRights
 
 __all__ = [
-    "AccessControl", "AuthMethod", "Engine", "Hosts", "Options", "ServerError", "SessionInfo", "SessionRights", "Table", "User",
+    "AccessControl",
+    "AuthMethod",
+    "Engine",
+    "Hosts",
+    "Options",
+    "ServerError",
+    "SessionInfo",
+    "SessionRights",
+    "Table",
+    "User",
 ]

@@ -1,4 +1,5 @@
-"""ClickHouse's access control with a writable storage: applies access statements, answers SHOW and the system tables."""
+"""ClickHouse's access control with a writable storage: applies access statements, answers SHOW and the system
+tables."""
 
 from __future__ import annotations
 
@@ -13,28 +14,63 @@ from . import passwords, show, tables, users_xml
 from .implicit import add_implicit
 from .interface import Engine, Options, SessionInfo, Table
 from .model import (
-    AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, ServerError, Setting, SettingsProfile, User, clone,
+    AuthMethod,
+    Entity,
+    Grantee,
+    Ids,
+    Limits,
+    Quota,
+    Role,
+    RowPolicy,
+    ServerError,
+    Setting,
+    SettingsProfile,
+    User,
+    clone,
 )
 from .privileges import SOURCES, Privileges
 from .rights import Element, Rights
 from .session import SessionRights, session_rights
 from .settings import SettingTypes, normalise
 from .statements import (
-    CURRENT_USER, Create, Drop, Expiry, Grant, Names, Piece, SetDefaultRole, SettingsChange, Show, Statement, parse, probe_text,
+    CURRENT_USER,
+    Create,
+    Drop,
+    Expiry,
+    Grant,
+    Names,
+    Piece,
+    PolicyName,
+    SetDefaultRole,
+    SettingsChange,
+    Show,
+    Statement,
+    parse,
+    probe_text,
 )
 from .storage import Entities, Journal
 from .text import literal, quote
 
 E = TypeVar("E", bound=Entity)
 _ON_SOURCE = re.compile(
-    r"\b((?:READ|WRITE)(?:\s*,\s*(?:READ|WRITE))*)\s+ON\s+(\w+|`[^`]+`|\*)(?!\s*\.)(?:\s*\(\s*'(?:[^'\\]|\\.)*'\s*\))?", re.IGNORECASE
+    r"\b((?:READ|WRITE)(?:\s*,\s*(?:READ|WRITE))*)\s+ON\s+(\w+|`[^`]+`|\*)(?!\s*\.)(?:\s*\(\s*'(?:[^'\\]|\\.)*'\s*\))?",
+    re.IGNORECASE,
 )
 _STAND_INS = {"READ": "SHOW NAMED COLLECTIONS", "WRITE": "SHOW NAMED COLLECTIONS SECRETS"}
 """Two privileges with an object, which the formatter leaves alone; the longer one is put back first."""
-NOUNS = {"USER": "user", "ROLE": "role", "SETTINGS PROFILE": "settings profile", "QUOTA": "quota", "ROW POLICY": "row policy"}
+NOUNS = {
+    "USER": "user",
+    "ROLE": "role",
+    "SETTINGS PROFILE": "settings profile",
+    "QUOTA": "quota",
+    "ROW POLICY": "row policy",
+}
 UNKNOWN = {
-    "USER": (192, "UNKNOWN_USER"), "ROLE": (511, "UNKNOWN_ROLE"), "SETTINGS PROFILE": (180, "THERE_IS_NO_PROFILE"),
-    "QUOTA": (199, "UNKNOWN_QUOTA"), "ROW POLICY": (523, "UNKNOWN_ROW_POLICY"),
+    "USER": (192, "UNKNOWN_USER"),
+    "ROLE": (511, "UNKNOWN_ROLE"),
+    "SETTINGS PROFILE": (180, "THERE_IS_NO_PROFILE"),
+    "QUOTA": (199, "UNKNOWN_QUOTA"),
+    "ROW POLICY": (523, "UNKNOWN_ROW_POLICY"),
 }
 
 
@@ -48,10 +84,13 @@ class AccessControl:
         """
         self.options, self.engine = options, engine
         self.release = tuple(int(part) for part in engine.version.split(".")[:2])
-        self.privileges = Privileges((
-            (row["privilege"], row["aliases"], row["level"], row["parent_group"])
-            for row in engine.rows("SELECT privilege, aliases, level, parent_group FROM system.privileges")
-        ), self.release)
+        self.privileges = Privileges(
+            (
+                (row["privilege"], row["aliases"], row["level"], row["parent_group"])
+                for row in engine.rows("SELECT privilege, aliases, level, parent_group FROM system.privileges")
+            ),
+            self.release,
+        )
         self.settings = SettingTypes(engine.rows, options.custom_settings_prefixes)
         self.timezone = str(engine.rows("SELECT timezone() AS zone")[0]["zone"])
         self._journal = Journal(directory / "access.jsonl", self.privileges)
@@ -131,7 +170,8 @@ class AccessControl:
         """Names and types of a system table's columns, as this version has them."""
         if table not in self._columns:
             rows = self.engine.rows(
-                f"SELECT name, type FROM system.columns WHERE database = 'system' AND table = {literal(table)} ORDER BY position"
+                "SELECT name, type FROM system.columns "
+                f"WHERE database = 'system' AND table = {literal(table)} ORDER BY position"
             )
             self._columns[table] = [(row["name"], row["type"]) for row in rows]
         return self._columns[table]
@@ -141,13 +181,15 @@ class AccessControl:
         if not statements:
             return []
         texts = ", ".join(map(literal, statements))
-        return [str(row["text"]) for row in self.engine.rows(f"SELECT formatQuerySingleLine(arrayJoin([{texts}])) AS text")]
+        return [
+            str(row["text"]) for row in self.engine.rows(f"SELECT formatQuerySingleLine(arrayJoin([{texts}])) AS text")
+        ]
 
     def parse(self, sql: str) -> str:
         """An access statement as a client wrote it in the canonical form that `execute` reads.
 
-        That is the engine's form, but that READ or WRITE alone stay what they are: the engine's formatter writes the privilege
-        that stood for both before 25.7 (AccessRightsElement::makeBackwardCompatible).
+        That is the engine's form, but that READ or WRITE alone stay what they are: the engine's formatter writes the
+        privilege that stood for both before 25.7 (AccessRightsElement::makeBackwardCompatible).
         """
         (text,) = self.canonical([sql])
         if not self.privileges.sources or not text.startswith(("GRANT", "REVOKE")) or not _ON_SOURCE.search(sql):
@@ -155,11 +197,13 @@ class AccessControl:
         found = [(match, match[2]) for match in _ON_SOURCE.finditer(sql)]
         known = dict.fromkeys(source for _, source in found if source != "*")
         names = {"*": "*"}
-        for source, shown in zip(known, self.canonical([f"GRANT READ ON {source} TO probe" for source in known]), strict=True):
+        for source, shown in zip(
+            known, self.canonical([f"GRANT READ ON {source} TO probe" for source in known]), strict=True
+        ):
             names[source] = quote(shown.removeprefix("GRANT ").removesuffix(" ON *.* TO probe"))
         for match, source in reversed(found):
             words = ", ".join(_STAND_INS[word.strip().upper()] for word in match[1].split(","))
-            sql = f"{sql[:match.start()]}{words} ON {names[source]}{sql[match.end():]}"
+            sql = f"{sql[: match.start()]}{words} ON {names[source]}{sql[match.end() :]}"
         (text,) = self.canonical([sql])
         for word, other in reversed(_STAND_INS.items()):
             text = text.replace(other, word)
@@ -172,12 +216,17 @@ class AccessControl:
         return parse(canonical_sql) is not None
 
     def check_statement(self, canonical_sql: str) -> str | None:
-        """The statement with every reference replaced by a stub (`probe`, `probe_role`, `probe_profile`), for the session
-        user's engine to judge privileges and values; None where the model judges alone (roles, REVOKE, SHOW GRANTS)."""
+        """The statement with every reference replaced by a stub (`probe`, `probe_role`, `probe_profile`).
+
+        It is for the session user's engine to judge privileges and values. None where the model judges alone: roles,
+        REVOKE, SHOW GRANTS.
+        """
         statement = parse(canonical_sql)
-        if isinstance(statement, Grant) and (statement.roles or statement.revoke or statement.current or statement.replace):
+        if isinstance(statement, Grant) and (
+            statement.roles or statement.revoke or statement.current or statement.replace
+        ):
             return None
-        if statement is None or isinstance(statement, Show) and statement.what in ("GRANTS", "ACCESS"):
+        if statement is None or (isinstance(statement, Show) and statement.what in ("GRANTS", "ACCESS")):
             return None
         return probe_text(canonical_sql)
 
@@ -212,8 +261,12 @@ class AccessControl:
 
     def _readonly(self, verb: str, entity: Entity) -> NoReturn:
         preposition = {"update": "in", "remove": "from", "insert": "to"}[verb]
-        raise ServerError(495, "ACCESS_STORAGE_READONLY", f"Cannot {verb} {NOUNS[entity.kind]} `{entity.name}` {preposition} "
-                          f"{entity.storage} because this storage is readonly")
+        raise ServerError(
+            495,
+            "ACCESS_STORAGE_READONLY",
+            f"Cannot {verb} {NOUNS[entity.kind]} `{entity.name}` {preposition} "
+            f"{entity.storage} because this storage is readonly",
+        )
 
     def _create(self, statement: Create, session: SessionInfo) -> None:
         names = statement.names or [policy.full(session.database) for policy in statement.policies]
@@ -229,17 +282,23 @@ class AccessControl:
         for entity in new:
             fixed, own = (storage.find(entity.kind, entity.name) for storage in self.storages)
             shown = f"{NOUNS[entity.kind]} `{entity.name}`"
-            if statement.storage == self.options.users_xml_storage or fixed and not statement.storage:
+            if statement.storage == self.options.users_xml_storage or (fixed and not statement.storage):
                 entity.storage = self.options.users_xml_storage
                 self._readonly("insert", entity)
             if fixed:
-                raise ServerError(493, "ACCESS_ENTITY_ALREADY_EXISTS",
-                                  f"{shown[0].upper() + shown[1:]} already exists in storage {fixed.storage}")
+                raise ServerError(
+                    493,
+                    "ACCESS_ENTITY_ALREADY_EXISTS",
+                    f"{shown[0].upper() + shown[1:]} already exists in storage {fixed.storage}",
+                )
             if own and statement.if_not_exists:
                 continue
             if own and not statement.or_replace:
-                raise ServerError(493, "ACCESS_ENTITY_ALREADY_EXISTS",
-                                  f"{shown}: cannot insert because {shown} already exists in {own.storage}")
+                raise ServerError(
+                    493,
+                    "ACCESS_ENTITY_ALREADY_EXISTS",
+                    f"{shown}: cannot insert because {shown} already exists in {own.storage}",
+                )
             if own:
                 remove.append(own.id)
             put.append(entity)
@@ -253,7 +312,9 @@ class AccessControl:
 
     def _grantees(self, names: Names, made: dict[str, str], session: SessionInfo) -> Ids:
         known = [[made[name] for name in part if name in made] for part in (names.names, names.excluded)]
-        others = Names(names.all, *([name for name in part if name not in made] for part in (names.names, names.excluded)))
+        others = Names(
+            names.all, *([name for name in part if name not in made] for part in (names.names, names.excluded))
+        )
         ids = self._ids(others, session)
         return Ids(ids.all, ids.ids + known[0], ids.excluded + known[1])
 
@@ -267,7 +328,9 @@ class AccessControl:
             return Quota(**common)
         if statement.kind == "ROW POLICY":
             policy = statement.policies[index]
-            return RowPolicy(**common, short_name=policy.short, database=policy.database or session.database, table=policy.table)
+            return RowPolicy(
+                **common, short_name=policy.short, database=policy.database or session.database, table=policy.table
+            )
         return SettingsProfile(**common)
 
     def _existing(self, kind: str, names: Iterable[str], storage: str, if_exists: bool) -> list[Entity]:
@@ -294,15 +357,25 @@ class AccessControl:
             self._apply(entity, statement, session, None)
             if entity.name != old and (other := self._journal.entities.find(entity.kind, entity.name)):
                 noun = NOUNS[entity.kind]
-                raise ServerError(493, "ACCESS_ENTITY_ALREADY_EXISTS", f"{noun} `{old}`: cannot rename to `{entity.name}` because "
-                                  f"{noun} `{entity.name}` already exists in {other.storage}")
+                raise ServerError(
+                    493,
+                    "ACCESS_ENTITY_ALREADY_EXISTS",
+                    f"{noun} `{old}`: cannot rename to `{entity.name}` because "
+                    f"{noun} `{entity.name}` already exists in {other.storage}",
+                )
             changed.append(entity)
         if changed:
             self._commit(changed)
 
     def _references(self, statement: Create, session: SessionInfo) -> None:
-        """Raise ServerError where the statement refers to what does not exist, whether or not there is an entity to change."""
-        for names, roles_only in ((statement.default_roles, True), (statement.roles, True), (statement.grantees, False), (statement.to, False)):
+        """Raise ServerError where the statement refers to what does not exist, whether or not there is an entity to
+        change."""
+        for names, roles_only in (
+            (statement.default_roles, True),
+            (statement.roles, True),
+            (statement.grantees, False),
+            (statement.to, False),
+        ):
             if names is not None:
                 self._ids(names, session, roles_only)
         if statement.settings is not None:
@@ -331,7 +404,7 @@ class AccessControl:
         if isinstance(entity, RowPolicy):
             if statement.new_name is not None:
                 entity.short_name = statement.new_name
-                entity.name = f"{quote(entity.short_name)} ON {quote(entity.database)}.{quote(entity.table) if entity.table else '*'}"
+                entity.name = PolicyName(entity.short_name, entity.database, entity.table).full(entity.database)
             if statement.restrictive is not None:
                 entity.restrictive = statement.restrictive
             if statement.filter is not None:
@@ -365,14 +438,22 @@ class AccessControl:
         if not roles.all:
             for role in roles.ids:
                 if role not in user.roles:
-                    raise ServerError(512, "SET_NON_GRANTED_ROLE", f"Role {quote(self.name_of(role) or role)} should be granted to set default")
+                    raise ServerError(
+                        512,
+                        "SET_NON_GRANTED_ROLE",
+                        f"Role {quote(self.name_of(role) or role)} should be granted to set default",
+                    )
         user.default_roles = roles
 
     def _apply_methods(self, user: User, statement: Create, session: SessionInfo) -> None:
         options = self.options
         if not statement.alter and statement.methods is None and not options.allow_implicit_no_password:
-            raise ServerError(36, "BAD_ARGUMENTS", "Authentication type NO_PASSWORD must be explicitly specified, check the setting "
-                              "allow_implicit_no_password in the server configuration")
+            raise ServerError(
+                36,
+                "BAD_ARGUMENTS",
+                "Authentication type NO_PASSWORD must be explicitly specified, check the setting "
+                "allow_implicit_no_password in the server configuration",
+            )
         new = [self._method(method, session) for method in statement.methods or []]
         if statement.methods is not None and not statement.add_methods:
             user.auth = []
@@ -382,8 +463,12 @@ class AccessControl:
             user.auth = [AuthMethod()]
         limit = options.max_authentication_methods_per_user
         if new and limit and len(user.auth) + len(new) > limit:
-            raise ServerError(36, "BAD_ARGUMENTS", "User can not be created/updated because it exceeds the allowed quantity of "
-                              "authentication methods per user. Check the `max_authentication_methods_per_user` setting")
+            raise ServerError(
+                36,
+                "BAD_ARGUMENTS",
+                "User can not be created/updated because it exceeds the allowed quantity of "
+                "authentication methods per user. Check the `max_authentication_methods_per_user` setting",
+            )
         user.auth += new
         if statement.expiry is not None:
             expiry = self._expiry(statement.expiry)
@@ -391,18 +476,31 @@ class AccessControl:
                 method.valid_until = expiry
         types = [method.type for method in user.auth]
         if "no_password" in types and len(types) > 1:
-            raise ServerError(36, "BAD_ARGUMENTS", "Authentication method 'no_password' cannot co-exist with other authentication methods")
+            raise ServerError(
+                36,
+                "BAD_ARGUMENTS",
+                "Authentication method 'no_password' cannot co-exist with other authentication methods",
+            )
         if not statement.alter:
-            for kind, allowed in (("no_password", options.allow_no_password), ("plaintext_password", options.allow_plaintext_password)):
+            for kind, allowed in (
+                ("no_password", options.allow_no_password),
+                ("plaintext_password", options.allow_plaintext_password),
+            ):
                 if kind in types and not allowed:
-                    raise ServerError(36, "BAD_ARGUMENTS", f"Authentication type {kind.upper()} is not allowed, check the setting "
-                                      f"allow_{kind} in the server configuration")
+                    raise ServerError(
+                        36,
+                        "BAD_ARGUMENTS",
+                        f"Authentication type {kind.upper()} is not allowed, check the setting "
+                        f"allow_{kind} in the server configuration",
+                    )
 
     def _method(self, written: Any, session: SessionInfo) -> AuthMethod:
         kind = written.type or self.options.default_password_type
         if kind.endswith("_password") and kind != "no_password":
             for pattern, message in self.options.password_complexity:
-                if not self.engine.rows(f"SELECT match({literal(written.secret)}, {literal(pattern)}) AS fits")[0]["fits"]:
+                if not self.engine.rows(f"SELECT match({literal(written.secret)}, {literal(pattern)}) AS fits")[0][
+                    "fits"
+                ]:
                     raise ServerError(36, "BAD_ARGUMENTS", f"Invalid password. The password should: {message}")
         method = passwords.store(written, self.options.default_password_type, self.options.bcrypt_workfactor)
         params = written.params
@@ -425,7 +523,9 @@ class AccessControl:
             return 0
         text = literal(expiry.until)
         try:
-            at = self.engine.rows(f"SELECT toInt64(toUnixTimestamp64Milli(parseDateTime64BestEffort({text}, 3))) AS at")[0]["at"]
+            at = self.engine.rows(
+                f"SELECT toInt64(toUnixTimestamp64Milli(parseDateTime64BestEffort({text}, 3))) AS at"
+            )[0]["at"]
         except Exception as error:
             raise ServerError(41, "CANNOT_PARSE_DATETIME", f"Cannot read DateTime: {expiry.until}") from error
         return max(int(at) // 1000, 1)
@@ -438,7 +538,8 @@ class AccessControl:
         dropped_profiles = {self.get(SettingsProfile, clause.profile).id for clause in change.drop if clause.profile}
         dropped = {clause.name for clause in change.drop if clause.name}
         result = [
-            setting for setting in settings
+            setting
+            for setting in settings
             if not (setting.profile and (change.drop_all_profiles or setting.profile in dropped_profiles))
             and not (setting.name and (change.drop_all_settings or setting.name in dropped))
         ]
@@ -451,8 +552,16 @@ class AccessControl:
             self.settings.type(name)  # an unknown setting is an error even without a value
             if not written_at_once and clause in change.add:
                 result = [setting for setting in result if setting.name != name]
-            result.append(Setting(None, name, stored(name, clause.value), stored(name, clause.min), stored(name, clause.max),
-                                  clause.writability))
+            result.append(
+                Setting(
+                    None,
+                    name,
+                    stored(name, clause.value),
+                    stored(name, clause.min),
+                    stored(name, clause.max),
+                    clause.writability,
+                )
+            )
         return result if self.release < (25, 0) else normalise(result)
 
     def _drop(self, statement: Drop, session: SessionInfo) -> None:
@@ -501,12 +610,19 @@ class AccessControl:
                 result += self._element(statement, piece, name, columns, database, strict)
         return result
 
-    def _element(self, statement: Grant, piece: Piece, name: str, columns: tuple[str, ...], database: str, strict: bool) -> list[Element]:
+    def _element(
+        self, statement: Grant, piece: Piece, name: str, columns: tuple[str, ...], database: str, strict: bool
+    ) -> list[Element]:
         privileges = self.privileges
         mask = privileges.mask(name)
         first, second, dotted = piece.first, piece.second, piece.dotted
         kind = privileges.parameter_type(mask)
-        if privileges.sources and name.upper() in (*SOURCES, "SOURCES") and first is None and ("READ", ()) not in piece.privileges:
+        if (
+            privileges.sources
+            and name.upper() in (*SOURCES, "SOURCES")
+            and first is None
+            and ("READ", ()) not in piece.privileges
+        ):
             # (with READ beside it, this is part of an ALL that the formatter has written out)
             kind = privileges.sources
             mask, first, dotted = kind, None if name.upper() == "SOURCES" else name.upper(), False
@@ -578,7 +694,10 @@ class AccessControl:
         rights = self.session_rights(session)
         may = Rights(self.privileges, dict(rights.option))
         common = Rights(self.privileges, wanted.access).intersection(may)
-        return [Element(e.mask, e.names, e.columns, e.wildcard, option and not e.revoke, e.revoke) for e in common.elements()]
+        return [
+            Element(e.mask, e.names, e.columns, e.wildcard, option and not e.revoke, e.revoke)
+            for e in common.elements()
+        ]
 
     def session_rights(self, session: SessionInfo) -> Rights:
         """The rights of the session: the user's own and those of the enabled roles."""
@@ -593,7 +712,9 @@ class AccessControl:
     def current_roles(self, user: User, names: list[str] | None) -> dict[str, bool]:
         """The current roles (id to admin option): those named, or the default ones."""
         if names is None:
-            return {role: admin for role, admin in user.roles.items() if user.default_roles.match(role) and self.by_id(role)}
+            return {
+                role: admin for role, admin in user.roles.items() if user.default_roles.match(role) and self.by_id(role)
+            }
         wanted = {self.get(Role, name).id for name in names}
         return {role: admin for role, admin in user.roles.items() if role in wanted}
 
@@ -604,32 +725,62 @@ class AccessControl:
         while queue:
             role, admin = queue.pop(0)
             entity = self.by_id(role)
-            if not isinstance(entity, Role) or found.get(role, False) >= admin and role in found:
+            if not isinstance(entity, Role) or (found.get(role, False) >= admin and role in found):
                 continue
             found[role] = found.get(role, False) or admin
             queue.extend(entity.roles.items())
         return found
 
     def _check_grant(
-        self, statement: Grant, elements: list[Element], roles: Ids | None, grantees: list[Grantee], session: SessionInfo
+        self,
+        statement: Grant,
+        elements: list[Element],
+        roles: Ids | None,
+        grantees: list[Grantee],
+        session: SessionInfo,
     ) -> None:
-        """Raise ServerError 497 where the session's user may not hand out, or take, these rights or roles (InterpreterGrantQuery)."""
+        """Raise ServerError 497 where the session's user may not hand out, or take, these rights or roles
+        (InterpreterGrantQuery)."""
         user = self.get(User, session.user)
         rights = self.session_rights(session)
         denied = f"{session.user}: Not enough privileges. To execute this query, it's necessary to have the grant "
         if not statement.revoke:
-            missing = [e for e in elements if not e.revoke and not rights.contains(Element(e.mask, e.names, e.columns, e.wildcard, True))]
+            missing = [
+                e
+                for e in elements
+                if not e.revoke and not rights.contains(Element(e.mask, e.names, e.columns, e.wildcard, True))
+            ]
             if missing:
                 implied = add_implicit(self, rights)
-                missing = [e for e in missing if not implied.contains(Element(e.mask, e.names, e.columns, e.wildcard, True))]
+                missing = [
+                    e for e in missing if not implied.contains(Element(e.mask, e.names, e.columns, e.wildcard, True))
+                ]
             if missing:
-                raise ServerError(497, "ACCESS_DENIED", denied + ", ".join(self.element_text(e) for e in missing[:1]) + " WITH GRANT OPTION")
-        taken = elements if statement.revoke else [Element(self.privileges.all)] if statement.replace and roles is None else []
+                raise ServerError(
+                    497,
+                    "ACCESS_DENIED",
+                    denied + ", ".join(self.element_text(e) for e in missing[:1]) + " WITH GRANT OPTION",
+                )
+        taken = (
+            elements
+            if statement.revoke
+            else [Element(self.privileges.all)]
+            if statement.replace and roles is None
+            else []
+        )
         for grantee in grantees:
             wanted = Rights(self.privileges)
             wanted.apply(Element(e.mask, e.names, e.columns, e.wildcard, True) for e in taken)
-            held = grantee.rights if not statement.option else Rights(self.privileges, grantee.rights.option, grantee.rights.option)
-            for e in Rights(self.privileges, wanted.access).intersection(Rights(self.privileges, held.access)).elements() if taken else ():
+            held = (
+                grantee.rights
+                if not statement.option
+                else Rights(self.privileges, grantee.rights.option, grantee.rights.option)
+            )
+            for e in (
+                Rights(self.privileges, wanted.access).intersection(Rights(self.privileges, held.access)).elements()
+                if taken
+                else ()
+            ):
                 if not e.revoke and not rights.contains(Element(e.mask, e.names, e.columns, e.wildcard, True)):
                     raise ServerError(497, "ACCESS_DENIED", denied + self.element_text(e) + " WITH GRANT OPTION")
         if roles is not None and not rights.contains(Element(self.privileges.mask("ROLE ADMIN"))):
@@ -638,13 +789,23 @@ class AccessControl:
             if statement.revoke or statement.replace:
                 everything = Ids(all=True) if statement.replace else roles
                 for grantee in grantees:
-                    touched |= {r for r, option in grantee.roles.items() if everything.match(r) and (option or not statement.option or statement.replace)}
+                    touched |= {
+                        r
+                        for r, option in grantee.roles.items()
+                        if everything.match(r) and (option or not statement.option or statement.replace)
+                    }
             for role in sorted(touched - admin):
-                raise ServerError(497, "ACCESS_DENIED", denied + f"{quote(self.name_of(role) or role)} WITH ADMIN OPTION")
+                raise ServerError(
+                    497, "ACCESS_DENIED", denied + f"{quote(self.name_of(role) or role)} WITH ADMIN OPTION"
+                )
         if not user.grantees.all or user.grantees.excluded:
             for grantee in grantees:
                 if not user.grantees.match(grantee.id):
-                    raise ServerError(497, "ACCESS_DENIED", f"{NOUNS[grantee.kind].capitalize()} `{grantee.name}` is not allowed as grantee")
+                    raise ServerError(
+                        497,
+                        "ACCESS_DENIED",
+                        f"{NOUNS[grantee.kind].capitalize()} `{grantee.name}` is not allowed as grantee",
+                    )
 
     def element_text(self, element: Element) -> str:
         """An element as error messages name it."""

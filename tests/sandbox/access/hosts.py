@@ -10,7 +10,11 @@ from .model import Hosts, ServerError
 from .statements import HostList
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"), ipaddress.ip_network("::ffff:127.0.0.1/128"))
+_LOOPBACKS = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("::1/128"),
+    ipaddress.ip_network("::ffff:127.0.0.1/128"),
+)
 
 
 def _network(text: str) -> Network:
@@ -21,7 +25,9 @@ def _network(text: str) -> Network:
         address = socket.inet_ntoa(socket.inet_aton(host)) if re.fullmatch(r"\d+(\.\d+){3}", host) else host
         return ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False)
     except (ValueError, OSError):
-        raise ServerError(1000, "POCO_EXCEPTION", f"Poco::Exception. Code: 1000, e.code() = 0, Invalid address: {text}") from None
+        raise ServerError(
+            1000, "POCO_EXCEPTION", f"Poco::Exception. Code: 1000, e.code() = 0, Invalid address: {text}"
+        ) from None
 
 
 def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
@@ -90,7 +96,8 @@ def admits(hosts: Hosts, client: str, name: str | None = None) -> bool:
             return True
     names = {name, str(plain), str(address)} - {None}
     return any(
-        host is not None and (
+        host is not None
+        and (
             host.lower() in (n.lower() for n in hosts.names)
             or any(_fits(pattern, host) for pattern in hosts.regexps)
             or any(re.fullmatch(like(pattern), host, re.DOTALL) for pattern in hosts.likes)

@@ -1,4 +1,5 @@
-"""What ClickHouse lets a user do beyond its grants: SHOW GRANTS … WITH IMPLICIT (ContextAccess::addImplicitAccessRights)."""
+"""What ClickHouse lets a user do beyond its grants: SHOW GRANTS … WITH IMPLICIT
+(ContextAccess::addImplicitAccessRights)."""
 
 from __future__ import annotations
 
@@ -10,15 +11,36 @@ if TYPE_CHECKING:
     from .control import AccessControl
 
 ENGINES_OF_SOURCES = {
-    "FILE": "File Filesystem DeltaLakeLocal IcebergLocal PaimonLocal", "URL": "URL", "REMOTE": "Distributed Remote RemoteSecure",
-    "MONGO": "MongoDB", "REDIS": "Redis", "MYSQL": "MySQL", "POSTGRES": "PostgreSQL MaterializedPostgreSQL", "SQLITE": "SQLite",
-    "ODBC": "ODBC", "JDBC": "JDBC", "HDFS": "HDFS IcebergHDFS PaimonHDFS", "HIVE": "Hive", "KAFKA": "Kafka", "NATS": "NATS",
-    "S3": "S3 S3Queue COSN DeltaLake DeltaLakeS3 GCS Hudi Iceberg IcebergS3 OSS Paimon PaimonS3", "RABBITMQ": "RabbitMQ",
-    "AZURE": "AzureBlobStorage AzureQueue DeltaLakeAzure IcebergAzure PaimonAzure", "YTSAURUS": "YTsaurus", "BIGQUERY": "BigQuery",
+    "FILE": "File Filesystem DeltaLakeLocal IcebergLocal PaimonLocal",
+    "URL": "URL",
+    "REMOTE": "Distributed Remote RemoteSecure",
+    "MONGO": "MongoDB",
+    "REDIS": "Redis",
+    "MYSQL": "MySQL",
+    "POSTGRES": "PostgreSQL MaterializedPostgreSQL",
+    "SQLITE": "SQLite",
+    "ODBC": "ODBC",
+    "JDBC": "JDBC",
+    "HDFS": "HDFS IcebergHDFS PaimonHDFS",
+    "HIVE": "Hive",
+    "KAFKA": "Kafka",
+    "NATS": "NATS",
+    "S3": "S3 S3Queue COSN DeltaLake DeltaLakeS3 GCS Hudi Iceberg IcebergS3 OSS Paimon PaimonS3",
+    "RABBITMQ": "RabbitMQ",
+    "AZURE": "AzureBlobStorage AzureQueue DeltaLakeAzure IcebergAzure PaimonAzure",
+    "YTSAURUS": "YTsaurus",
+    "BIGQUERY": "BigQuery",
     "ARROW FLIGHT": "ArrowFlight",
 }
 """Engines that may be used by whoever may read and write the source."""
-ONE_EACH = {"AZURE": "AzureBlobStorage", "S3": "S3", "FILE": "File", "REMOTE": "Distributed", "HDFS": "HDFS", "POSTGRES": "PostgreSQL"}
+ONE_EACH = {
+    "AZURE": "AzureBlobStorage",
+    "S3": "S3",
+    "FILE": "File",
+    "REMOTE": "Distributed",
+    "HDFS": "HDFS",
+    "POSTGRES": "PostgreSQL",
+}
 """Before 26, one engine for each source."""
 
 
@@ -44,7 +66,9 @@ def _extend(access: AccessControl, tree: Tree) -> None:
     tree.setdefault("", 0)
     create_table = mask("CREATE TABLE")
     follows = [
-        (create_table, mask("CREATE VIEW")), (mask("DROP TABLE"), mask("DROP VIEW")), (mask("ALTER TABLE"), mask("ALTER VIEW")),
+        (create_table, mask("CREATE VIEW")),
+        (mask("DROP TABLE"), mask("DROP VIEW")),
+        (mask("ALTER TABLE"), mask("ALTER VIEW")),
         (mask("ALTER TTL"), mask("ALTER MATERIALIZE TTL")),
     ]
     columns, tables = access.privileges.column, access.privileges.by_level["TABLE"] | access.privileges.by_level["VIEW"]
@@ -57,7 +81,7 @@ def _extend(access: AccessControl, tree: Tree) -> None:
             if key.startswith(scope):
                 inside |= value
         for cause, effect in follows:
-            if flags & cause == cause or flags & cause and access.release < (26, 0):
+            if flags & cause == cause or (flags & cause and access.release < (26, 0)):
                 flags |= effect
         if depth == 0 and inside & create_table:
             flags |= mask("CREATE ARBITRARY TEMPORARY TABLE")
@@ -67,12 +91,16 @@ def _extend(access: AccessControl, tree: Tree) -> None:
             flags |= mask("SYSTEM RELOAD EMBEDDED DICTIONARIES")
         if flags & columns:
             flags |= show_columns
-        if flags & tables or depth <= 2 and flags & show_columns or depth == 2 and inside & show_columns:
+        if flags & tables or (depth <= 2 and flags & show_columns) or (depth == 2 and inside & show_columns):
             flags |= show_tables
         if flags & access.privileges.by_level["DICTIONARY"]:
             flags |= mask("SHOW DICTIONARIES")
         inside |= flags
-        if flags & access.privileges.by_level["DATABASE"] or depth <= 1 and flags & below_tables or depth == 1 and inside & below_tables:
+        if (
+            flags & access.privileges.by_level["DATABASE"]
+            or (depth <= 1 and flags & below_tables)
+            or (depth == 1 and inside & below_tables)
+        ):
             flags |= mask("SHOW DATABASES")
         if flags & mask("ALTER DELETE") and flags & mask("SELECT") and depth <= 2:
             flags |= mask("ALTER MOVE PARTITION")
@@ -95,6 +123,8 @@ def _engines(access: AccessControl, rights: Rights) -> list[Element]:
             known = [source for source in known if source not in ("KAFKA", "NATS", "RABBITMQ")]
         forbidden = [ONE_EACH.get(source, ENGINES_OF_SOURCES[source]) for source in known if not may_use(source)]
         return [Element(engine), *(Element(engine, (name,), revoke=True) for name in forbidden)]
-    rows = access.engine.rows("SELECT name FROM system.table_engines UNION DISTINCT SELECT name FROM system.database_engines")
+    rows = access.engine.rows(
+        "SELECT name FROM system.table_engines UNION DISTINCT SELECT name FROM system.database_engines"
+    )
     refused = {name for source, names in ENGINES_OF_SOURCES.items() if not may_use(source) for name in names.split()}
     return [Element(engine, (row["name"],)) for row in rows if row["name"] not in refused]

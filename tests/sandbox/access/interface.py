@@ -37,7 +37,8 @@ class Options:
 
 @dataclass
 class SessionInfo:
-    """Who runs a statement. `enabled_roles`: names set by SET ROLE, None for the default roles; `now` in seconds since 1970."""
+    """Who runs a statement. `enabled_roles`: names set by SET ROLE, None for the default roles; `now` in seconds
+    since 1970."""
 
     user: str
     enabled_roles: list[str] | None = None

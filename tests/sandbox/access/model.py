@@ -1,4 +1,5 @@
-"""The access entities: users, roles, settings profiles, quotas, row policies, as ClickHouse's access storage holds them."""
+"""The access entities: users, roles, settings profiles, quotas, row policies, as ClickHouse's access storage holds
+them."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from .rights import Element, Rights
 
 
 class ServerError(Exception):
-    """A ClickHouse exception: its code (int), name and message (without the `Code: N. DB::Exception:` frame; ClickHouse ends it with a full stop)."""
+    """A ClickHouse exception: its code (int), name and message (without the `Code: N. DB::Exception:` frame;
+    ClickHouse ends it with a full stop)."""
 
     def __init__(self, code: int, name: str, message: str) -> None:
         message = message if message.endswith(".") else message + "."
@@ -20,7 +22,8 @@ class ServerError(Exception):
 
 @dataclass
 class Ids:
-    """A set of users and roles as `TO`, `DEFAULT ROLE` and `GRANTEES` keep it (RolesOrUsersSet): ids, or all but some."""
+    """A set of users and roles as `TO`, `DEFAULT ROLE` and `GRANTEES` keep it (RolesOrUsersSet): ids, or all but
+    some."""
 
     all: bool = False
     ids: list[str] = field(default_factory=list)
@@ -33,7 +36,8 @@ class Ids:
 
 @dataclass
 class AuthMethod:
-    """One way to log in. `valid_until` in seconds since 1970, 0 for ever; `grants` the text inside GRANTS (...), or ''."""
+    """One way to log in. `valid_until` in seconds since 1970, 0 for ever; `grants` the text inside GRANTS (...), or
+    ''."""
 
     type: str = "no_password"
     secret: str = ""
@@ -182,7 +186,8 @@ def dump(value: Any) -> Any:
     if isinstance(value, Rights):
         names = value.privileges.names
         return [
-            [names(e.mask), e.names, e.columns, int(e.wildcard), int(e.grant_option), int(e.revoke)] for e in value.elements()
+            [names(e.mask), e.names, e.columns, int(e.wildcard), int(e.grant_option), int(e.revoke)]
+            for e in value.elements()
         ]
     if isinstance(value, list):
         return [dump(item) for item in value]
@@ -194,7 +199,13 @@ def dump(value: Any) -> Any:
 
 
 _PARTS: dict[str, type[Any]] = {
-    "auth": AuthMethod, "settings": Setting, "limits": Limits, "hosts": Hosts, "default_roles": Ids, "grantees": Ids, "to": Ids,
+    "auth": AuthMethod,
+    "settings": Setting,
+    "limits": Limits,
+    "hosts": Hosts,
+    "default_roles": Ids,
+    "grantees": Ids,
+    "to": Ids,
 }
 
 

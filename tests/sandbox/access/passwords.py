@@ -12,7 +12,9 @@ from .model import AuthMethod, ServerError
 from .statements import Method
 
 TYPES = {
-    "sha256_hash": "sha256_password", "double_sha1_hash": "double_sha1_password", "bcrypt_hash": "bcrypt_password",
+    "sha256_hash": "sha256_password",
+    "double_sha1_hash": "double_sha1_password",
+    "bcrypt_hash": "bcrypt_password",
     "scram_sha256_hash": "scram_sha256_password",
 }
 """Spellings that give a hash, and the type each makes."""
@@ -49,12 +51,20 @@ def store(method: Method, default_type: str, bcrypt_factor: int) -> AuthMethod:
         if kind in ("sha256_hash", "double_sha1_hash"):
             length = 64 if kind == "sha256_hash" else 40
             if len(secret) != length:
-                raise ServerError(36, "BAD_ARGUMENTS", f"Password hash for the '{TYPES[kind].upper()}' authentication type has "
-                                  f"length {len(secret) // 2} but must be exactly {length // 2} bytes.")
+                raise ServerError(
+                    36,
+                    "BAD_ARGUMENTS",
+                    f"Password hash for the '{TYPES[kind].upper()}' authentication type has "
+                    f"length {len(secret) // 2} but must be exactly {length // 2} bytes.",
+                )
             secret = secret.upper()
         if kind == "bcrypt_hash" and len(secret) not in (59, 60):
-            raise ServerError(36, "BAD_ARGUMENTS", f"Password hash for the 'BCRYPT_PASSWORD' authentication type has length "
-                              f"{len(secret)} but must be 59 or 60 bytes.")
+            raise ServerError(
+                36,
+                "BAD_ARGUMENTS",
+                f"Password hash for the 'BCRYPT_PASSWORD' authentication type has length "
+                f"{len(secret)} but must be 59 or 60 bytes.",
+            )
         return AuthMethod(TYPES[kind], secret.upper() if kind == "scram_sha256_hash" else secret, method.salt)
     result = AuthMethod(kind)
     if kind == "plaintext_password":

@@ -1,6 +1,7 @@
 """The privileges of one ClickHouse version as bits: names, groups and levels, read from its `system.privileges`.
 
-A set of privileges is an int; each privilege that has a level is one bit, numbered as ClickHouse numbers its access flags.
+A set of privileges is an int; each privilege that has a level is one bit, numbered as ClickHouse numbers its access
+flags.
 """
 
 from __future__ import annotations
@@ -12,8 +13,27 @@ TABLE_LEVELS = frozenset({"TABLE", "VIEW", "DICTIONARY", "COLUMN"})
 PARAMETER_LEVELS = ("SOURCE", "TABLE_ENGINE", "DEFINER", "USER_NAME", "NAMED_COLLECTION")
 """Levels whose object is a parameter, in the order ClickHouse lists them after the others."""
 SOURCES = (
-    "FILE", "URL", "REMOTE", "MONGO", "REDIS", "MYSQL", "POSTGRES", "SQLITE", "ODBC", "JDBC", "HDFS", "S3", "HIVE", "AZURE",
-    "KAFKA", "NATS", "RABBITMQ", "YTSAURUS", "ARROW FLIGHT", "BIGQUERY", "DISK",
+    "FILE",
+    "URL",
+    "REMOTE",
+    "MONGO",
+    "REDIS",
+    "MYSQL",
+    "POSTGRES",
+    "SQLITE",
+    "ODBC",
+    "JDBC",
+    "HDFS",
+    "S3",
+    "HIVE",
+    "AZURE",
+    "KAFKA",
+    "NATS",
+    "RABBITMQ",
+    "YTSAURUS",
+    "ARROW FLIGHT",
+    "BIGQUERY",
+    "DISK",
 )
 """Names that were privileges before READ and WRITE had a source (25.7) and are still written so."""
 
@@ -30,7 +50,9 @@ class Node:
 class Privileges:
     """Names to bits and back, for one version."""
 
-    def __init__(self, rows: Iterable[tuple[str, list[str], str | None, str | None]], release: tuple[int, ...] = (26, 9)) -> None:
+    def __init__(
+        self, rows: Iterable[tuple[str, list[str], str | None, str | None]], release: tuple[int, ...] = (26, 9)
+    ) -> None:
         """`rows`: privilege, aliases, level, parent_group of system.privileges, in its order, of this release."""
         nodes: dict[str, Node] = {}
         self._masks: dict[str, int] = {}
@@ -67,7 +89,9 @@ class Privileges:
         # what a node of the tree of rights may hold: whole server, database or parameter, table, column
         new = release >= (26, 0)
         self.has_wildcards = release >= (25, 0)
-        self.compares_wildcards_above = not new  # with what the scope above may hold: shows revokes of what could not be granted
+        self.compares_wildcards_above = (
+            not new
+        )  # with what the scope above may hold: shows revokes of what could not be granted
         table = self.table | (self.parameterised if new else self.sources)
         column = self.column | (self.parameterised if new else 0)
         self.levels = (self.all, self.database | self.parameterised, table, column)

@@ -1,15 +1,14 @@
 """What a user or a role may do: the rights that GRANT and REVOKE build up, and how ClickHouse shows them.
 
-ClickHouse keeps two trees of names (what may be done; what may be granted on), each node holding the privileges valid there
-and below. Here a tree is a dict from a prefix to privileges: a scope is a text, and whatever lies inside it begins with it:
-`` (everything), `db/` (a database, or an object such as a source or a user name), `db` (every name that begins with db),
-`db/t/`, `db/pre`, `db/t/column/`, where `/` is the separator. A key is kept only where its privileges differ from those of
-the longest shorter key.
+ClickHouse keeps two trees of names (what may be done; what may be granted on), each node holding the privileges
+valid there and below. Here a tree is a dict from a prefix to privileges: a scope is a text, and whatever lies inside
+it begins with it: `` (everything), `db/` (a database, or an object such as a source or a user name), `db` (every
+name that begins with db), `db/t/`, `db/pre`, `db/t/column/`, where `/` is the separator. A key is kept only where its
+privileges differ from those of the longest shorter key.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -24,7 +23,8 @@ Tree = dict[str, int]
 
 @dataclass(frozen=True)
 class Element:
-    """One piece of a GRANT: privileges on one scope. `names`: database or parameter, table or filter, without the columns."""
+    """One piece of a GRANT: privileges on one scope. `names`: database or parameter, table or filter, without the
+    columns."""
 
     mask: int
     names: tuple[str, ...] = ()
@@ -60,18 +60,24 @@ def find(tree: Tree, scope: str) -> int:
 
 
 def _is_node(tree: Tree, prefix: str) -> bool:
-    """Whether ClickHouse's tree, which shares the beginnings of names, has a node here: names part or end, or something is granted."""
-    following = {key[len(prefix):len(prefix) + 1] for key in tree if key.startswith(prefix)}
+    """Whether ClickHouse's tree, which shares the beginnings of names, has a node here: names part or end, or
+    something is granted."""
+    following = {key[len(prefix) : len(prefix) + 1] for key in tree if key.startswith(prefix)}
     return prefix in tree or prefix == "" or prefix.endswith(END) or END in following or len(following) > 1
+
+
+def _shared(one: str, two: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    return next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
 
 
 def _hidden(tree: Tree, scope: str) -> bool:
     """Whether a scope leaves the tree in the middle of an edge.
 
-    ClickHouse walks both trees together and forgets to show a grant option on a scope that the tree of access does not have,
-    where that tree has another name with the same beginning (AccessRights::getElementsRec).
+    ClickHouse walks both trees together and forgets to show a grant option on a scope that the tree of access does
+    not have, where that tree has another name with the same beginning (AccessRights::getElementsRec).
     """
-    common = max((len(os.path.commonprefix([scope, key])) for key in tree), default=0)
+    common = max((_shared(scope, key) for key in tree), default=0)
     return not scope.endswith(END) if common == len(scope) else not _is_node(tree, scope[:common])
 
 
@@ -122,7 +128,10 @@ class Rights:
 
     def _combine(self, other: Rights, intersect: bool) -> Rights:
         result = Rights(self.privileges)
-        for mine, theirs, tree in ((self.access, other.access, result.access), (self.option, other.option, result.option)):
+        for mine, theirs, tree in (
+            (self.access, other.access, result.access),
+            (self.option, other.option, result.option),
+        ):
             for scope in sorted({*mine, *theirs}, key=len):
                 allowed = self.privileges.levels[level(scope)]
                 a, b = find(mine, scope) & allowed, find(theirs, scope) & allowed
@@ -172,8 +181,11 @@ class Rights:
                 continue
             wildcard = scope != "" and not scope.endswith(END)
             allowed = above = levels[level(scope)]
-            if self.option and wildcard and self.privileges.compares_wildcards_above and not any(
-                _is_node(self.access, scope[:end]) for end in range(scope.rfind(END) + 2, len(scope))
+            if (
+                self.option
+                and wildcard
+                and self.privileges.compares_wildcards_above
+                and not any(_is_node(self.access, scope[:end]) for end in range(scope.rfind(END) + 2, len(scope)))
             ):
                 above = levels[level(scope) - 1]
             before, before_go = _parent(self.access, scope) & above, _parent(self.option, scope) & above
@@ -182,8 +194,10 @@ class Rights:
             revoked = before & ~now
             granted_go = now_go & ~before_go
             for mask, option, revoke in (
-                (revoked, False, True), (before_go & ~now_go & ~revoked, True, True),
-                (now & ~before & ~granted_go, False, False), (granted_go, True, False),
+                (revoked, False, True),
+                (before_go & ~now_go & ~revoked, True, True),
+                (now & ~before & ~granted_go, False, False),
+                (granted_go, True, False),
             ):
                 if mask:
                     pieces.append(Element(mask, names, (), wildcard, option, revoke))
@@ -211,12 +225,16 @@ class Rights:
     def _differ_in_column_only(self, one: Element, two: Element) -> bool:
         kind = self.privileges.parameter_type
         return (
-            len(two.names) == 3 and one.names[:2] == two.names[:2] and one.grant_option == two.grant_option
-            and one.revoke == two.revoke and kind(one.mask) == kind(two.mask)
+            len(two.names) == 3
+            and one.names[:2] == two.names[:2]
+            and one.grant_option == two.grant_option
+            and one.revoke == two.revoke
+            and kind(one.mask) == kind(two.mask)
         )
 
     def on_clause(self, element: Element, read_write: bool = False) -> tuple[int, str]:
-        """The element's privileges and scope as a GRANT prints them; a source as the privilege it once was, unless `read_write`."""
+        """The element's privileges and scope as a GRANT prints them; a source as the privilege it once was, unless
+        `read_write`."""
         kind, mask = self.privileges.parameter_type(element.mask), element.mask
         names = [quote(name) for name in element.names]
         if element.wildcard:

@@ -36,7 +36,9 @@ def session_rights(access: AccessControl, user: User, enabled_roles: list[str] |
         if isinstance(entity, Role):
             rights = rights.union(entity.rights)
     ids = {user.id, *roles}
-    result = SessionRights(user.name, show.grant_lines(access, rights, "default"), default_database=user.default_database)
+    result = SessionRights(
+        user.name, show.grant_lines(access, rights, "default"), default_database=user.default_database
+    )
     result.settings = effective_settings(access, user, roles)
     result.row_filters = row_filters(access, ids)
     result.quota = next((q for q in access.all_of(Quota) if any(q.to.match(i) for i in ids)), None)
@@ -75,7 +77,8 @@ def _flatten(access: AccessControl, elements: list[Setting], above: tuple[str, .
 def row_filters(access: AccessControl, ids: set[str]) -> dict[tuple[str, str], str]:
     """The condition on the rows of each table that has policies: any permissive one and all restrictive ones.
 
-    Where a table has policies but none for these ids, all rows are hidden unless the server lets users without policies read.
+    Where a table has policies but none for these ids, all rows are hidden unless the server lets users without
+    policies read.
     """
     policies = list(access.all_of(RowPolicy))
     tables = {(p.database, p.table) for p in policies}

@@ -33,8 +33,12 @@ class SettingTypes:
         if any(name.startswith(prefix) for prefix in self._prefixes):
             return "custom"
         if self._prefixes:
-            raise ServerError(115, "UNKNOWN_SETTING", f"Setting {name} is neither a builtin setting nor started with the prefix "
-                              f"{' or '.join(repr(prefix) for prefix in self._prefixes)} registered for user-defined settings")
+            raise ServerError(
+                115,
+                "UNKNOWN_SETTING",
+                f"Setting {name} is neither a builtin setting nor started with the prefix "
+                f"{' or '.join(repr(prefix) for prefix in self._prefixes)} registered for user-defined settings",
+            )
         raise ServerError(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
 
     def stored(self, name: str, written: str | None) -> str | None:
@@ -60,7 +64,9 @@ class SettingTypes:
         if kind == "String" and written.startswith("'"):
             return plain
         try:
-            rows = self._rows(f"SELECT value FROM system.settings WHERE name = {literal(name)} SETTINGS {name} = {written}")
+            rows = self._rows(
+                f"SELECT value FROM system.settings WHERE name = {literal(name)} SETTINGS {name} = {written}"
+            )
         except Exception:  # the engine has checked the value before: this setting only cannot be set for one query
             return plain
         return str(rows[0]["value"]) if rows else plain

@@ -9,7 +9,22 @@ from zoneinfo import ZoneInfo
 
 from .implicit import add_implicit
 from .interface import SessionInfo, Table
-from .model import KINDS, AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, ServerError, Setting, SettingsProfile, User
+from .model import (
+    KINDS,
+    AuthMethod,
+    Entity,
+    Grantee,
+    Hosts,
+    Ids,
+    Limits,
+    Quota,
+    Role,
+    RowPolicy,
+    ServerError,
+    Setting,
+    SettingsProfile,
+    User,
+)
 from .passwords import HASH_OF
 from .rights import Element, Rights
 from .statements import CURRENT_USER, UNITS, Show
@@ -19,12 +34,25 @@ if TYPE_CHECKING:
     from .control import AccessControl
 
 LIMIT_NAMES = (
-    "queries", "query_selects", "query_inserts", "errors", "result_rows", "result_bytes", "read_rows", "read_bytes",
-    "execution_time", "written_bytes", "failed_sequential_authentications", "queries_per_normalized_hash",
+    "queries",
+    "query_selects",
+    "query_inserts",
+    "errors",
+    "result_rows",
+    "result_bytes",
+    "read_rows",
+    "read_bytes",
+    "execution_time",
+    "written_bytes",
+    "failed_sequential_authentications",
+    "queries_per_normalized_hash",
 )
 """The resources a quota limits, in ClickHouse's order."""
 READ_PRIVILEGES = {
-    "USER": "SHOW USERS", "ROLE": "SHOW ROLES", "SETTINGS PROFILE": "SHOW SETTINGS PROFILES", "QUOTA": "SHOW QUOTAS",
+    "USER": "SHOW USERS",
+    "ROLE": "SHOW ROLES",
+    "SETTINGS PROFILE": "SHOW SETTINGS PROFILES",
+    "QUOTA": "SHOW QUOTAS",
     "ROW POLICY": "SHOW ROW POLICIES",
 }
 
@@ -117,7 +145,12 @@ def hosts_text(hosts: Hosts) -> str:
     if hosts.any:
         return "ANY"
     parts = ["LOCAL"] if hosts.local else []
-    for word, values in (("IP", hosts.addresses + hosts.subnets), ("NAME", hosts.names), ("REGEXP", hosts.regexps), ("LIKE", hosts.likes)):
+    for word, values in (
+        ("IP", hosts.addresses + hosts.subnets),
+        ("NAME", hosts.names),
+        ("REGEXP", hosts.regexps),
+        ("LIKE", hosts.likes),
+    ):
         if values:
             parts.append(f"{word} " + ", ".join(map(literal, values)))
     return ", ".join(parts) or "NONE"
@@ -154,7 +187,11 @@ def _quota_parts(access: AccessControl, quota: Quota) -> Iterable[str]:
 
 def interval_text(limits: Limits) -> str:
     """One interval of a quota."""
-    unit = next(u for u in ("year", "quarter", "month", "week", "day", "hour", "minute", "second") if limits.duration % UNITS[u] == 0)
+    unit = next(
+        u
+        for u in ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
+        if limits.duration % UNITS[u] == 0
+    )
     text = f"{'RANDOMIZED ' if limits.randomized else ''}INTERVAL {limits.duration // UNITS[unit]} {unit}"
     values = [f"{name} = {number(limits.max[name])}" for name in LIMIT_NAMES if name in limits.max]
     return f"{text} MAX {', '.join(values)}" if values else f"{text} TRACKING ONLY"
@@ -192,9 +229,13 @@ def grant_lines(access: AccessControl, rights: Rights, name: str) -> list[str]:
             cut = [text.rpartition(" ON ")[0] for text in texts[:-1]] + [texts[-1]]
             first = group[0]
             if first.revoke:
-                lines.append(f"REVOKE {'GRANT OPTION FOR ' if first.grant_option else ''}{', '.join(cut)} FROM {quote(name)}")
+                lines.append(
+                    f"REVOKE {'GRANT OPTION FOR ' if first.grant_option else ''}{', '.join(cut)} FROM {quote(name)}"
+                )
             else:
-                lines.append(f"GRANT {', '.join(cut)} TO {quote(name)}{' WITH GRANT OPTION' if first.grant_option else ''}")
+                lines.append(
+                    f"GRANT {', '.join(cut)} TO {quote(name)}{' WITH GRANT OPTION' if first.grant_option else ''}"
+                )
             group.clear()
 
     kind = access.privileges.parameter_type
@@ -202,8 +243,11 @@ def grant_lines(access: AccessControl, rights: Rights, name: str) -> list[str]:
         if group:
             last = group[-1]
             same = (
-                last.names == element.names and last.wildcard == element.wildcard and last.grant_option == element.grant_option
-                and last.revoke == element.revoke and kind(last.mask) == kind(element.mask)
+                last.names == element.names
+                and last.wildcard == element.wildcard
+                and last.grant_option == element.grant_option
+                and last.revoke == element.revoke
+                and kind(last.mask) == kind(element.mask)
             )
             if not same:
                 flush()
@@ -225,7 +269,8 @@ def show_grants(access: AccessControl, grantee: Grantee, implicit: bool = False,
         for admin in (False, True):
             names = access.names(role for role, option in grantee.roles.items() if option == admin)
             if names:
-                lines.append(f"GRANT {', '.join(map(quote, names))} TO {quote(grantee.name)}{' WITH ADMIN OPTION' if admin else ''}")
+                option = " WITH ADMIN OPTION" if admin else ""
+                lines.append(f"GRANT {', '.join(map(quote, names))} TO {quote(grantee.name)}{option}")
     return lines
 
 
@@ -255,7 +300,9 @@ def answer(access: AccessControl, statement: Show, sql: str, session: SessionInf
         return _text_table(title, lines)
     if statement.what == "CREATE":
         secrets = _secrets(access, session)
-        return _text_table(title, [create_statement(access, e, secrets) for e in _create_subjects(access, statement, session)])
+        return _text_table(
+            title, [create_statement(access, e, secrets) for e in _create_subjects(access, statement, session)]
+        )
     return _list(access, statement, session)
 
 
@@ -264,14 +311,20 @@ def _text_table(title: str, lines: Iterable[str]) -> Table:
 
 
 def _secrets(access: AccessControl, session: SessionInfo) -> bool:
-    return access.options.display_secrets and session.settings.get("format_display_secrets_in_show_and_select", "0") in ("1", "true")
+    return access.options.display_secrets and session.settings.get(
+        "format_display_secrets_in_show_and_select", "0"
+    ) in ("1", "true")
 
 
 def require(access: AccessControl, session: SessionInfo, privilege: str) -> None:
     """Raise ServerError 497 unless the session may do this."""
     if not access.session_rights(session).contains(Element(access.privileges.mask(privilege))):
-        raise ServerError(497, "ACCESS_DENIED", f"{session.user}: Not enough privileges. To execute this query, it's necessary to "
-                          f"have the grant {privilege} ON *.*")
+        raise ServerError(
+            497,
+            "ACCESS_DENIED",
+            f"{session.user}: Not enough privileges. To execute this query, it's necessary to "
+            f"have the grant {privilege} ON *.*",
+        )
 
 
 def _all_access(access: AccessControl, session: SessionInfo) -> list[str]:
@@ -355,6 +408,8 @@ def _list(access: AccessControl, statement: Show, session: SessionInfo) -> Table
         if statement.table is not None:
             return Table([("short_name", "String")], sorted((p.short_name,) for p in policies))
         if statement.short_names:
-            return Table([("concat(database, '.', table)", "String")], sorted((f"{p.database}.{p.table}",) for p in policies))
+            return Table(
+                [("concat(database, '.', table)", "String")], sorted((f"{p.database}.{p.table}",) for p in policies)
+            )
         return Table([("name", "String")], sorted((p.name,) for p in policies))
     return Table([("name", "String")], sorted((e.name,) for e in access.all_of(KINDS[statement.kind])))

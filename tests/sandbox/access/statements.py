@@ -1,8 +1,8 @@
 """Access-control statements: the engine's canonical text as small objects.
 
-The engine's formatter has already refused what is not grammar, so this reads only what ClickHouse writes. While reading, it
-notes where the statement refers to other entities, to a cluster and to a storage, so that `probe_text` can write the same
-statement for an engine that has none of them.
+The engine's formatter has already refused what is not grammar, so this reads only what ClickHouse writes. While
+reading, it notes where the statement refers to other entities, to a cluster and to a storage, so that `probe_text`
+can write the same statement for an engine that has none of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from typing import Any, TypeAlias
 from .text import Cursor, quote
 
 KINDS = {
-    "USER": "USER", "USERS": "USER", "ROLE": "ROLE", "ROLES": "ROLE", "QUOTA": "QUOTA", "QUOTAS": "QUOTA",
-    "SETTINGS PROFILE": "SETTINGS PROFILE", "SETTINGS PROFILES": "SETTINGS PROFILE", "PROFILE": "SETTINGS PROFILE",
-    "ROW POLICY": "ROW POLICY", "ROW POLICIES": "ROW POLICY",
+    "USER": "USER",
+    "USERS": "USER",
+    "ROLE": "ROLE",
+    "ROLES": "ROLE",
+    "QUOTA": "QUOTA",
+    "QUOTAS": "QUOTA",
+    "SETTINGS PROFILE": "SETTINGS PROFILE",
+    "SETTINGS PROFILES": "SETTINGS PROFILE",
+    "PROFILE": "SETTINGS PROFILE",
+    "ROW POLICY": "ROW POLICY",
+    "ROW POLICIES": "ROW POLICY",
 }
 CURRENT_USER = "\ud800CURRENT_USER"
 """Stands for the keyword CURRENT_USER in a list of names."""
@@ -45,7 +53,8 @@ class PolicyName:
 
 @dataclass
 class Method:
-    """An authentication method as written: its type ('' the default one), `BY` text or hash, SALT, parameters, expiry."""
+    """An authentication method as written: its type ('' the default one), `BY` text or hash, SALT, parameters,
+    expiry."""
 
     type: str
     secret: str = ""
@@ -208,7 +217,8 @@ def parse(sql: str) -> Statement | None:
 
 
 def probe_text(sql: str) -> str | None:
-    """The statement with references replaced by `probe` (user or role), `probe_role`, `probe_profile`, without cluster and storage.
+    """The statement with references replaced by `probe` (user or role), `probe_role`, `probe_profile`, without
+    cluster and storage.
 
     None where it is no access statement.
     """
@@ -347,6 +357,7 @@ class _Parser(Cursor):
         if kind == "ROW POLICY":
             result.policies = self.policies()
         else:
+
             def one() -> None:
                 name = self.name()
                 if kind == "USER" and self.take("@"):
@@ -360,7 +371,7 @@ class _Parser(Cursor):
             at = self.at
             self.clause(result)
             if self.at == at:
-                raise ValueError(f"unread: {self.sql[self.token.start:]!r}")
+                raise ValueError(f"unread: {self.sql[self.token.start :]!r}")
         return result
 
     def clause(self, result: Create) -> None:
@@ -450,7 +461,7 @@ class _Parser(Cursor):
             return self.name()
         while not self.ahead(keyword) and not self.done:
             self.at += 1
-        return self.sql[self.tokens[start].start:self.tokens[self.at - 1].end]
+        return self.sql[self.tokens[start].start : self.tokens[self.at - 1].end]
 
     def parameters(self, method: Method) -> None:
         params = method.params
@@ -472,7 +483,7 @@ class _Parser(Cursor):
             start = self.token.start
             self.name()
             self.in_brackets()
-            return Expiry(interval=self.sql[start:self.tokens[self.at - 1].end])
+            return Expiry(interval=self.sql[start : self.tokens[self.at - 1].end])
         return None
 
     def in_brackets(self) -> str:
@@ -484,7 +495,7 @@ class _Parser(Cursor):
             self.at += 1
             if self.done and depth:
                 raise ValueError("unbalanced brackets")
-        return self.sql[start:self.tokens[self.at - 1].start].strip()
+        return self.sql[start : self.tokens[self.at - 1].start].strip()
 
     def hosts(self) -> HostList:
         result: HostList = []
@@ -516,7 +527,8 @@ class _Parser(Cursor):
         else:
             while self.settings_action(change):
                 if not self.ahead(",") or not any(
-                    self.tokens[self.at + 1].text == word and self.tokens[self.at + 1].kind == "name" for word in ("ADD", "MODIFY", "DROP")
+                    self.tokens[self.at + 1].text == word and self.tokens[self.at + 1].kind == "name"
+                    for word in ("ADD", "MODIFY", "DROP")
                 ):
                     break
                 self.at += 1
@@ -546,7 +558,7 @@ class _Parser(Cursor):
         """Items with commas between, ended by a comma before the next action."""
         item()
         while self.ahead(","):
-            after = self.tokens[self.at + 1:self.at + 3]
+            after = self.tokens[self.at + 1 : self.at + 3]
             if after[0].kind == "name" and after[0].text in ("ADD", "MODIFY", "DROP") and after[1].kind == "name":
                 return
             self.at += 1
@@ -554,11 +566,11 @@ class _Parser(Cursor):
 
     def setting(self) -> SettingClause:
         result = SettingClause()
-        if self.ahead("PROFILE") or self.ahead("INHERIT"):
-            if self.tokens[self.at + 1].text != "=" or self.tokens[self.at + 1].kind != "mark":
-                self.at += 1
-                result.profile = self.reference("probe_profile")
-                return result
+        following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        if (self.ahead("PROFILE") or self.ahead("INHERIT")) and (following.kind, following.text) != ("mark", "="):
+            self.at += 1
+            result.profile = self.reference("probe_profile")
+            return result
         result.name = self.setting_name()
         if self.take("="):
             result.value = self.literal()
@@ -589,7 +601,7 @@ class _Parser(Cursor):
     def literal(self) -> str:
         token = self.token
         self.at += 1
-        return self.sql[token.start:token.end]
+        return self.sql[token.start : token.end]
 
     # quotas and row policies ------------------------------------------------------------------------------------------
 
@@ -639,7 +651,7 @@ class _Parser(Cursor):
                 if self.token.kind == "mark":
                     depth += (self.token.text in "([{") - (self.token.text in ")]}")
                 self.at += 1
-            result.filter = self.sql[start:self.tokens[self.at - 1].end]
+            result.filter = self.sql[start : self.tokens[self.at - 1].end]
             if result.filter.upper() == "NONE":
                 result.filter = ""
 
@@ -661,7 +673,7 @@ class _Parser(Cursor):
             elif storage := self.storage("FROM"):
                 result.storage = storage
             elif not self.ahead("ON", "CLUSTER") and not self.done:
-                raise ValueError(f"unread: {self.sql[self.token.start:]!r}")
+                raise ValueError(f"unread: {self.sql[self.token.start :]!r}")
         return result
 
     def subject(self) -> str:
@@ -699,7 +711,7 @@ class _Parser(Cursor):
 
     def has_target(self) -> bool:
         """Whether a keyword ON follows: privileges are granted, not roles."""
-        return any(token.kind == "name" and token.text.upper() == "ON" for token in self.tokens[self.at:])
+        return any(token.kind == "name" and token.text.upper() == "ON" for token in self.tokens[self.at :])
 
     def pieces(self) -> list[Piece]:
         result: list[Piece] = []
@@ -777,4 +789,13 @@ class _Parser(Cursor):
         return result
 
 
-UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2629746, "quarter": 7889238, "year": 31556952}
+UNITS = {
+    "second": 1,
+    "minute": 60,
+    "hour": 3600,
+    "day": 86400,
+    "week": 604800,
+    "month": 2629746,
+    "quarter": 7889238,
+    "year": 31556952,
+}

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import show
 from .interface import SessionInfo, Table
 from .model import AuthMethod, Entity, Grantee, Hosts, Ids, Quota, Role, RowPolicy, Setting, SettingsProfile, User
 
@@ -32,7 +31,11 @@ def _fit(value: Any, kind: str) -> Any:
 
 
 def _to(access: AccessControl, ids: Ids) -> Row:
-    return {"apply_to_all": int(ids.all), "apply_to_list": access.names(ids.ids), "apply_to_except": access.names(ids.excluded)}
+    return {
+        "apply_to_all": int(ids.all),
+        "apply_to_list": access.names(ids.ids),
+        "apply_to_except": access.names(ids.excluded),
+    }
 
 
 def _common(entity: Entity) -> Row:
@@ -58,15 +61,22 @@ def _users(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     for user in access.all_of(User):
         hosts = Hosts(any=True) if user.hosts.any else user.hosts  # any host hides the others
         yield {
-            **_common(user), "auth_type": [m.type for m in user.auth], "auth_params": [auth_params(access, m) for m in user.auth],
-            "valid_until": [m.valid_until for m in user.auth], "auth_grants": [m.grants for m in user.auth],
+            **_common(user),
+            "auth_type": [m.type for m in user.auth],
+            "auth_params": [auth_params(access, m) for m in user.auth],
+            "valid_until": [m.valid_until for m in user.auth],
+            "auth_grants": [m.grants for m in user.auth],
             "host_ip": ["::/0"] if hosts.any else hosts.addresses + hosts.subnets,
-            "host_names": (["localhost"] if hosts.local else []) + hosts.names, "host_names_regexp": hosts.regexps,
+            "host_names": (["localhost"] if hosts.local else []) + hosts.names,
+            "host_names_regexp": hosts.regexps,
             "host_names_like": hosts.likes,
-            "default_roles_all": int(user.default_roles.all), "default_roles_list": access.names(user.default_roles.ids),
+            "default_roles_all": int(user.default_roles.all),
+            "default_roles_list": access.names(user.default_roles.ids),
             "default_roles_except": access.names(user.default_roles.excluded),
-            "grantees_any": int(user.grantees.all), "grantees_list": access.names(user.grantees.ids),
-            "grantees_except": access.names(user.grantees.excluded), "default_database": user.default_database,
+            "grantees_any": int(user.grantees.all),
+            "grantees_list": access.names(user.grantees.ids),
+            "grantees_except": access.names(user.grantees.excluded),
+            "default_database": user.default_database,
         }
 
 
@@ -89,8 +99,13 @@ def _role_grants(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
             name = access.name_of(role)
             if name is not None:
                 default = isinstance(grantee, User) and grantee.default_roles.match(role)
-                yield {**_grantee(grantee), "granted_role_name": name, "granted_role_id": role,
-                       "granted_role_is_default": int(default or isinstance(grantee, Role)), "with_admin_option": int(admin)}
+                yield {
+                    **_grantee(grantee),
+                    "granted_role_name": name,
+                    "granted_role_id": role,
+                    "granted_role_is_default": int(default or isinstance(grantee, Role)),
+                    "with_admin_option": int(admin),
+                }
 
 
 def _grants(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
@@ -100,9 +115,13 @@ def _grants(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
             kind = privileges.parameter_type(element.mask)
             names = element.names
             row = {
-                **_grantee(grantee), "access_object": names[0] if kind and names else "",
-                "database": names[0] if names and not kind else None, "table": names[1] if len(names) > 1 and not kind else None,
-                "is_partial_revoke": int(element.revoke), "grant_option": int(element.grant_option), "is_wildcard": int(element.wildcard),
+                **_grantee(grantee),
+                "access_object": names[0] if kind and names else "",
+                "database": names[0] if names and not kind else None,
+                "table": names[1] if len(names) > 1 and not kind else None,
+                "is_partial_revoke": int(element.revoke),
+                "grant_option": int(element.grant_option),
+                "is_wildcard": int(element.wildcard),
             }
             if kind and names and access.release < (25, 0):
                 row["database"] = ""  # before access_object, which object it is about was not shown
@@ -127,8 +146,13 @@ def _elements(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
                     continue
                 row["inherit_profile"] = name
             else:
-                row |= {"setting_name": setting.name, "value": setting.value, "min": setting.min, "max": setting.max,
-                        "writability": setting.writability}
+                row |= {
+                    "setting_name": setting.name,
+                    "value": setting.value,
+                    "min": setting.min,
+                    "max": setting.max,
+                    "writability": setting.writability,
+                }
             index += 1
             yield row
 
@@ -142,21 +166,37 @@ def _elements(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
 
 def _quotas(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     for quota in access.all_of(Quota):
-        yield {**_common(quota), "keys": quota.keys, "durations": [limit.duration for limit in quota.limits], **_to(access, quota.to),
-               **{f"{version}_prefix_bits": bits for version, bits in quota.prefix_bits.items()}}
+        yield {
+            **_common(quota),
+            "keys": quota.keys,
+            "durations": [limit.duration for limit in quota.limits],
+            **_to(access, quota.to),
+            **{f"{version}_prefix_bits": bits for version, bits in quota.prefix_bits.items()},
+        }
 
 
 def _quota_limits(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     for quota in access.all_of(Quota):
         for limit in quota.limits:
-            yield {"quota_name": quota.name, "duration": limit.duration, "is_randomized_interval": int(limit.randomized),
-                   **{f"max_{name}": value for name, value in limit.max.items()}}
+            yield {
+                "quota_name": quota.name,
+                "duration": limit.duration,
+                "is_randomized_interval": int(limit.randomized),
+                **{f"max_{name}": value for name, value in limit.max.items()},
+            }
 
 
 def _row_policies(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     for policy in access.all_of(RowPolicy):
-        yield {**_common(policy), "short_name": policy.short_name, "database": policy.database, "table": policy.table,
-               "select_filter": policy.filter or None, "is_restrictive": int(policy.restrictive), **_to(access, policy.to)}
+        yield {
+            **_common(policy),
+            "short_name": policy.short_name,
+            "database": policy.database,
+            "table": policy.table,
+            "select_filter": policy.filter or None,
+            "is_restrictive": int(policy.restrictive),
+            **_to(access, policy.to),
+        }
 
 
 def _directories(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
@@ -171,8 +211,12 @@ def _enabled(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     user = access.get(User, session.user)
     current = access.current_roles(user, session.enabled_roles)
     for role, admin in access.enabled_roles(user, session.enabled_roles).items():
-        yield {"role_name": access.name_of(role), "with_admin_option": int(admin), "is_current": int(role in current),
-               "is_default": int(user.default_roles.match(role) and role in user.roles)}
+        yield {
+            "role_name": access.name_of(role),
+            "with_admin_option": int(admin),
+            "is_current": int(role in current),
+            "is_default": int(user.default_roles.match(role) and role in user.roles),
+        }
 
 
 def _current(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
@@ -180,7 +224,16 @@ def _current(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
 
 
 _TABLES = {
-    "users": _users, "roles": _roles, "role_grants": _role_grants, "grants": _grants, "settings_profiles": _profiles,
-    "settings_profile_elements": _elements, "quotas": _quotas, "quota_limits": _quota_limits, "row_policies": _row_policies,
-    "user_directories": _directories, "enabled_roles": _enabled, "current_roles": _current,
+    "users": _users,
+    "roles": _roles,
+    "role_grants": _role_grants,
+    "grants": _grants,
+    "settings_profiles": _profiles,
+    "settings_profile_elements": _elements,
+    "quotas": _quotas,
+    "quota_limits": _quota_limits,
+    "row_policies": _row_policies,
+    "user_directories": _directories,
+    "enabled_roles": _enabled,
+    "current_roles": _current,
 }

@@ -1,4 +1,5 @@
-"""Canonical ClickHouse text: quoting, and a cursor over the tokens of a statement that the engine's formatter has written."""
+"""Canonical ClickHouse text: quoting, and a cursor over the tokens of a statement that the engine's formatter has
+written."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import re
 from collections.abc import Callable
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_RESERVED = frozenset("all table select from null distinct values true false inf nan".split())
+_RESERVED = frozenset(["all", "table", "select", "from", "null", "distinct", "values", "true", "false", "inf", "nan"])
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "0": "\0", "a": "\a", "v": "\v", "e": "\x1b"}
 _UNESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\\": "\\\\"}
 _TOKEN = re.compile(
@@ -33,6 +34,7 @@ def literal(text: str) -> str:
 
 def unescape(text: str, mark: str) -> str:
     """The inside of a quoted token as text."""
+
     def one(match: re.Match[str]) -> str:
         if match[0] == mark * 2:
             return mark
@@ -44,9 +46,10 @@ def unescape(text: str, mark: str) -> str:
 
 
 class Token:
-    """One token: `kind` (name, quoted, string, number, mark, end), its text (a quoted one's content), and where it is."""
+    """One token: `kind` (name, quoted, string, number, mark, end), its text (a quoted one's content), and where it
+    is."""
 
-    __slots__ = ("kind", "text", "start", "end")
+    __slots__ = ("end", "kind", "start", "text")
 
     def __init__(self, kind: str, text: str, start: int, end: int) -> None:
         self.kind, self.text, self.start, self.end = kind, text, start, end
@@ -77,7 +80,8 @@ class Cursor:
         return self.tokens[self.at]
 
     def ahead(self, *words: str) -> bool:
-        """Whether these keywords or marks come next (keywords in any case, as older versions write some in lower case)."""
+        """Whether these keywords or marks come next (keywords in any case, as older versions write some in lower
+        case)."""
         for offset, word in enumerate(words):
             token = self.tokens[min(self.at + offset, len(self.tokens) - 1)]
             if token.kind not in ("name", "mark") or token.text.upper() != word.upper():
@@ -93,13 +97,13 @@ class Cursor:
     def expect(self, *words: str) -> None:
         """Go over these keywords, which must come next. Raises ValueError."""
         if not self.take(*words):
-            raise ValueError(f"expected {' '.join(words)} at {self.sql[self.token.start:][:40]!r}")
+            raise ValueError(f"expected {' '.join(words)} at {self.sql[self.token.start :][:40]!r}")
 
     def name(self) -> str:
         """A name: bare, in backquotes, or a string."""
         token = self.token
         if token.kind not in ("name", "quoted", "string", "number"):
-            raise ValueError(f"expected a name at {self.sql[token.start:][:40]!r}")
+            raise ValueError(f"expected a name at {self.sql[token.start :][:40]!r}")
         self.at += 1
         return token.text
 

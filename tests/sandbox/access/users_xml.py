@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import hosts as host_forms
-from .model import AuthMethod, Entity, Grantee, Hosts, Ids, Limits, Quota, Role, RowPolicy, Setting, SettingsProfile, User
+from .model import (
+    AuthMethod,
+    Hosts,
+    Ids,
+    Limits,
+    Quota,
+    Role,
+    RowPolicy,
+    Setting,
+    SettingsProfile,
+    User,
+)
 from .rights import Element, Rights
 from .settings import normalise
 from .statements import Grant, parse
@@ -46,12 +57,21 @@ def load(access: AccessControl, path: Path) -> None:
             for table in database:
                 short = node.tag
                 name = f"{quote(short)} ON {quote(database.tag)}.{quote(table.tag)}"
-                put(RowPolicy(**common("ROW POLICY", name), short_name=short, database=database.tag, table=table.tag,
-                              filter=(table.findtext("filter") or "").strip(), to=Ids(ids=[entity_id("USER", node.tag)])))
+                put(
+                    RowPolicy(
+                        **common("ROW POLICY", name),
+                        short_name=short,
+                        database=database.tag,
+                        table=table.tag,
+                        filter=(table.findtext("filter") or "").strip(),
+                        to=Ids(ids=[entity_id("USER", node.tag)]),
+                    )
+                )
     grants = [
         (access.get(cls, node.tag), _with_grantee((query.text or "").strip()))
         for section, cls in (("roles/*", Role), ("users/*", User))
-        for node in root.iterfind(section) for query in node.iterfind("grants/query")
+        for node in root.iterfind(section)
+        for query in node.iterfind("grants/query")
     ]
     for (grantee, _), text in zip(grants, access.canonical([text for _, text in grants]), strict=True):
         statement = parse(text)
@@ -85,7 +105,12 @@ def _user(access: AccessControl, node: ElementTree.Element, common: dict[str, An
         rights, everything = user.rights, access.privileges.all
         rights.apply([Element(everything, grant_option=True)])
         if not _flag(node, "access_management"):
-            rights.apply([Element(access.privileges.mask("ACCESS MANAGEMENT"), revoke=True), Element(everything, grant_option=True, revoke=True)])
+            rights.apply(
+                [
+                    Element(access.privileges.mask("ACCESS MANAGEMENT"), revoke=True),
+                    Element(everything, grant_option=True, revoke=True),
+                ]
+            )
         if not (_flag(node, "named_collection_control") or _flag(node, "named_collection_admin")):
             rights.apply([Element(access.privileges.mask("NAMED COLLECTION ADMIN"), revoke=True)])
         if not _flag(node, "show_named_collections_secrets"):
@@ -114,7 +139,10 @@ def _method(node: ElementTree.Element) -> AuthMethod:
         others = sorted({(child.text or "").strip() for child in node.iterfind("ssl_certificates/subject_alt_name")})
         return AuthMethod("ssl_certificate", params={"cn": names} if names else {"san": others})
     if node.find("http_authentication") is not None:
-        return AuthMethod("http", params={"server": text("http_authentication/server"), "scheme": text("http_authentication/scheme").upper()})
+        return AuthMethod(
+            "http",
+            params={"server": text("http_authentication/server"), "scheme": text("http_authentication/scheme").upper()},
+        )
     password = text("password")
     return AuthMethod("plaintext_password", password) if password or node.find("password") is not None else AuthMethod()
 
@@ -162,4 +190,3 @@ def _quota(root: ElementTree.Element, node: ElementTree.Element, common: dict[st
                 limits.max[child.tag] = float(child.text or "0")
         result.limits.append(limits)
     return result
-

@@ -14,7 +14,8 @@ SHA256 = "9b8769a4a742959a2d0298c36fb70623f2dfacda8436237df08d8dfd5b37374c"  # o
 
 
 @pytest.mark.parametrize(
-    "kind", ["plaintext_password", "sha256_password", "double_sha1_password", "bcrypt_password", "scram_sha256_password", ""]
+    "kind",
+    ["plaintext_password", "sha256_password", "double_sha1_password", "bcrypt_password", "scram_sha256_password", ""],
 )
 def test_passwords(access: Access, kind: str) -> None:
     """A password opens the user it was set for, and no other does."""
@@ -36,10 +37,19 @@ def test_hashes(access: Access) -> None:
 
 
 CASES: list[tuple[HostList, str, bool]] = [
-    ([("ANY", "")], "1.2.3.4", True), ([], "127.0.0.1", False), ([("LOCAL", "")], "127.0.0.1", True), ([("LOCAL", "")], "::1", True),
-    ([("LOCAL", "")], "10.0.0.1", False), ([("IP", "10.0.0.0/8")], "10.9.9.9", True), ([("IP", "10.0.0.0/8")], "::ffff:10.9.9.9", True),
-    ([("IP", "::ffff:10.0.0.1")], "10.0.0.1", True), ([("IP", "2001:db8::/32")], "2001:db8::7", True), ([("IP", "10.0.0.1")], "10.0.0.2", False),
-    ([("LIKE", "10.%")], "10.0.0.1", True), ([("LIKE", "10.0._.1")], "10.0.0.1", True), ([("LIKE", "10.1.%")], "10.0.0.1", False),
+    ([("ANY", "")], "1.2.3.4", True),
+    ([], "127.0.0.1", False),
+    ([("LOCAL", "")], "127.0.0.1", True),
+    ([("LOCAL", "")], "::1", True),
+    ([("LOCAL", "")], "10.0.0.1", False),
+    ([("IP", "10.0.0.0/8")], "10.9.9.9", True),
+    ([("IP", "10.0.0.0/8")], "::ffff:10.9.9.9", True),
+    ([("IP", "::ffff:10.0.0.1")], "10.0.0.1", True),
+    ([("IP", "2001:db8::/32")], "2001:db8::7", True),
+    ([("IP", "10.0.0.1")], "10.0.0.2", False),
+    ([("LIKE", "10.%")], "10.0.0.1", True),
+    ([("LIKE", "10.0._.1")], "10.0.0.1", True),
+    ([("LIKE", "10.1.%")], "10.0.0.1", False),
 ]
 
 
@@ -52,6 +62,14 @@ def test_hosts(written: HostList, client: str, admitted: bool) -> None:
 def test_host_names() -> None:
     """Names and patterns are held against what the address resolves to."""
     hosts = parse([("NAME", "a.example"), ("REGEXP", r"b\d\.example"), ("LIKE", "c%.example")])
-    assert [admits(hosts, "9.9.9.9", name) for name in ("a.example", "b7.example", "cc.example", "d.example", "xb7.example", None)] == [
-        True, True, True, False, False, False,
+    assert [
+        admits(hosts, "9.9.9.9", name)
+        for name in ("a.example", "b7.example", "cc.example", "d.example", "xb7.example", None)
+    ] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
     ]

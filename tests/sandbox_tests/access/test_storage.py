@@ -1,4 +1,5 @@
-"""The writable storage: what was answered is there after a restart and after a kill at any moment; many users stay cheap."""
+"""The writable storage: what was answered is there after a restart and after a kill at any moment; many users stay
+cheap."""
 
 from __future__ import annotations
 
@@ -18,21 +19,44 @@ from tests.sandbox.access.storage import Journal
 from tests.sandbox.engine import Engine
 from tests.sandbox_tests.access.support import Access
 
-PRIVILEGES = Privileges([
-    ("SELECT", [], "COLUMN", "ALL"), ("CREATE DATABASE", [], "DATABASE", "ALL"), ("CREATE USER", [], "USER_NAME", "ALL"),
-    ("ALL", [], None, None),
-])
+PRIVILEGES = Privileges(
+    [
+        ("SELECT", [], "COLUMN", "ALL"),
+        ("CREATE DATABASE", [], "DATABASE", "ALL"),
+        ("CREATE USER", [], "USER_NAME", "ALL"),
+        ("ALL", [], None, None),
+    ]
+)
 SCRIPT = [
-    "CREATE ROLE r1, r2 SETTINGS max_threads = 3", "CREATE SETTINGS PROFILE p SETTINGS max_memory_usage = 1 MIN 0 MAX 5 CONST TO r1",
-    "CREATE USER u IDENTIFIED BY 'x', ldap SERVER 'l' VALID UNTIL '2040-01-01' HOST LOCAL, IP '1.1.1.1', '10.0.0.0/8', NAME 'n', LIKE '%.x', "
+    "CREATE ROLE r1, r2 SETTINGS max_threads = 3",
+    "CREATE SETTINGS PROFILE p SETTINGS max_memory_usage = 1 MIN 0 MAX 5 CONST TO r1",
+    "CREATE USER u IDENTIFIED BY 'x', ldap SERVER 'l' VALID UNTIL '2040-01-01' HOST LOCAL, IP "
+    "'1.1.1.1', '10.0.0.0/8', NAME 'n', LIKE '%.x', "
     "REGEXP 'y' DEFAULT DATABASE d DEFAULT ROLE r1 SETTINGS PROFILE p, max_threads = 1 GRANTEES ANY EXCEPT u",
-    "GRANT SELECT ON *.* TO u WITH GRANT OPTION", "REVOKE GRANT OPTION FOR SELECT ON d.* FROM u", "GRANT SELECT(a, b) ON e.t TO r1",
-    "GRANT CREATE USER ON x*, FILE ON *.* TO r1", "GRANT r2 TO u WITH ADMIN OPTION", "GRANT r2 TO r1",
-    "CREATE QUOTA q KEYED BY ip_address IPV4_PREFIX_BITS 24 FOR RANDOMIZED INTERVAL 1 day MAX queries = 1, execution_time = 1.5 TO ALL EXCEPT u",
+    "GRANT SELECT ON *.* TO u WITH GRANT OPTION",
+    "REVOKE GRANT OPTION FOR SELECT ON d.* FROM u",
+    "GRANT SELECT(a, b) ON e.t TO r1",
+    "GRANT CREATE USER ON x*, FILE ON *.* TO r1",
+    "GRANT r2 TO u WITH ADMIN OPTION",
+    "GRANT r2 TO r1",
+    "CREATE QUOTA q KEYED BY ip_address IPV4_PREFIX_BITS 24 FOR RANDOMIZED INTERVAL 1 day MAX "
+    "queries = 1, execution_time = 1.5 TO ALL EXCEPT u",
     "CREATE ROW POLICY w ON d.* AS RESTRICTIVE USING x = 'a\\'b' TO u",
-    "CREATE USER gone", "DROP USER gone", "ALTER USER u RENAME TO `ü 'n`",
+    "CREATE USER gone",
+    "DROP USER gone",
+    "ALTER USER u RENAME TO `ü 'n`",
 ]
-TABLES = ("users", "roles", "role_grants", "grants", "settings_profiles", "settings_profile_elements", "quotas", "quota_limits", "row_policies")
+TABLES = (
+    "users",
+    "roles",
+    "role_grants",
+    "grants",
+    "settings_profiles",
+    "settings_profile_elements",
+    "quotas",
+    "quota_limits",
+    "row_policies",
+)
 
 
 def test_restart(tmp_path: Path, engine: Engine) -> None:
@@ -63,10 +87,16 @@ while True:
 
 
 def test_kill(tmp_path: Path) -> None:
-    """After SIGKILL while writing: every answered statement is there, and the one under way is there wholly or not at all."""
+    """After SIGKILL while writing: every answered statement is there, and the one under way is there wholly or not
+    at all."""
     path = tmp_path / "access.jsonl"
     for delay in (0.0, 0.05, 0.1):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )
         assert writer.stdout
         answered = int(writer.stdout.readline())
         time.sleep(delay)
@@ -97,21 +127,30 @@ def test_json_keeps_rights() -> None:
     """Rights survive the way to JSON and back: wildcards, columns, partial revokes, grant options."""
     rights = Rights(PRIVILEGES)
     select, create = PRIVILEGES.mask("SELECT"), PRIVILEGES.mask("CREATE USER")
-    rights.apply([
-        Element(PRIVILEGES.all, grant_option=True), Element(select, ("d",), wildcard=True, revoke=True),
-        Element(select, ("d", "t"), ("a", "b"), grant_option=True), Element(create, ("x",), revoke=True),
-        Element(select, ("e",), grant_option=True, revoke=True),
-    ])
+    rights.apply(
+        [
+            Element(PRIVILEGES.all, grant_option=True),
+            Element(select, ("d",), wildcard=True, revoke=True),
+            Element(select, ("d", "t"), ("a", "b"), grant_option=True),
+            Element(create, ("x",), revoke=True),
+            Element(select, ("e",), grant_option=True, revoke=True),
+        ]
+    )
     again = load(dump(User(name="u", id="1", rights=rights)), PRIVILEGES)
     assert isinstance(again, User) and again.rights == rights
 
 
 def test_ten_thousand_users(tmp_path: Path, engine: Engine) -> None:
-    """With 10,000 users with two grants each, one more statement takes as long as with none, and a restart takes seconds."""
+    """With 10,000 users with two grants each, one more statement takes as long as with none, and a restart takes
+    seconds."""
     access = Access(tmp_path, engine)
     canonical = ", ".join(f"u{n}" for n in range(10_000))
     started = time.process_time()
-    for statement in (f"CREATE USER {canonical}", f"GRANT SELECT ON d.* TO {canonical}", f"GRANT INSERT ON d.t TO {canonical}"):
+    for statement in (
+        f"CREATE USER {canonical}",
+        f"GRANT SELECT ON d.* TO {canonical}",
+        f"GRANT INSERT ON d.t TO {canonical}",
+    ):
         access.control.execute(statement, access.session)
     access.control.close()
     access = Access(tmp_path, engine)

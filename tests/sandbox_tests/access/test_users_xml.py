@@ -1,4 +1,5 @@
-"""The model against the real engine, both loaded from one users.xml: grants, users, profiles, quotas, as SHOW and tables show them."""
+"""The model against the real engine, both loaded from one users.xml: grants, users, profiles, quotas, as SHOW and
+tables show them."""
 
 from __future__ import annotations
 
@@ -15,11 +16,51 @@ from tests.sandbox.engine import VERSIONS
 from tests.sandbox_tests.access.support import Access, engine_with, users_xml
 
 GLOBAL = (
-    "SELECT", "INSERT", "ALL", "SHOW", "ALTER", "CREATE", "DROP", "KILL QUERY", "SYSTEM", "ACCESS MANAGEMENT", "INTROSPECTION",
-    "FILE", "SOURCES", "S3", "dictGet", "SHOW ACCESS", "ALTER COLUMN", "SYSTEM RELOAD", "ROLE ADMIN",
+    "SELECT",
+    "INSERT",
+    "ALL",
+    "SHOW",
+    "ALTER",
+    "CREATE",
+    "DROP",
+    "KILL QUERY",
+    "SYSTEM",
+    "ACCESS MANAGEMENT",
+    "INTROSPECTION",
+    "FILE",
+    "SOURCES",
+    "S3",
+    "dictGet",
+    "SHOW ACCESS",
+    "ALTER COLUMN",
+    "SYSTEM RELOAD",
+    "ROLE ADMIN",
 )
-DATABASE = ("SELECT", "INSERT", "SHOW", "ALTER", "CREATE", "DROP", "CREATE DATABASE", "ALL", "ALTER TABLE", "SYSTEM MERGES", "dictGet")
-TABLE = ("SELECT", "INSERT", "SHOW TABLES", "ALTER", "CREATE TABLE", "ALL", "TRUNCATE", "OPTIMIZE", "ALTER COLUMN", "ALTER DELETE")
+DATABASE = (
+    "SELECT",
+    "INSERT",
+    "SHOW",
+    "ALTER",
+    "CREATE",
+    "DROP",
+    "CREATE DATABASE",
+    "ALL",
+    "ALTER TABLE",
+    "SYSTEM MERGES",
+    "dictGet",
+)
+TABLE = (
+    "SELECT",
+    "INSERT",
+    "SHOW TABLES",
+    "ALTER",
+    "CREATE TABLE",
+    "ALL",
+    "TRUNCATE",
+    "OPTIMIZE",
+    "ALTER COLUMN",
+    "ALTER DELETE",
+)
 WILDCARDS: dict[str, tuple[str, ...]] = {"24.8": (), "25.8": ("db*.*",), "26.9": ("db*.*", "d*.*")}
 COLUMN = ("SELECT", "INSERT", "ALTER ADD COLUMN", "ALTER UPDATE", "SHOW COLUMNS")
 
@@ -28,8 +69,9 @@ COLUMN = ("SELECT", "INSERT", "ALTER ADD COLUMN", "ALTER UPDATE", "SHOW COLUMNS"
 def statements(draw: st.DrawFn, version: str) -> str:
     """A GRANT or REVOKE without grantee, as users.xml takes it.
 
-    25.8 shows more than was revoked where one wildcard begins another, depending on the order of the statements; and the
-    formatter loses READ or WRITE alone and one privilege of `CREATE TEMPORARY TABLE, CREATE`: see KNOWN_DIFFERENCES.md.
+    25.8 shows more than was revoked where one wildcard begins another, depending on the order of the statements; and
+    the formatter loses READ or WRITE alone and a part of
+    `CREATE TEMPORARY TABLE, CREATE`: see KNOWN_DIFFERENCES.md.
     """
 
     def some(names: tuple[str, ...]) -> str:
@@ -51,11 +93,19 @@ def statements(draw: st.DrawFn, version: str) -> str:
         names = draw(st.lists(st.sampled_from(COLUMN), min_size=1, max_size=2, unique=True))
         body = ", ".join(f"{name}({columns})" for name in names) + " ON " + pick("db.t", "db.tt", "dbx.t")
     else:
-        name = pick("NAMED COLLECTION", "NAMED COLLECTION ADMIN", "SET DEFINER", *(("CREATE USER", "DROP ROLE") if wild else ()))
+        name = pick(
+            "NAMED COLLECTION", "NAMED COLLECTION ADMIN", "SET DEFINER", *(("CREATE USER", "DROP ROLE") if wild else ())
+        )
         body = f"{name} ON " + pick("x", "xy", "*", "db", "`a-b`", *(("x*",) if wild else ()))
         if pick("object", "object", "engine") == "engine":
             body = "TABLE ENGINE ON " + pick("Memory", "MergeTree", "*")
-    return pick(f"GRANT {body}", f"GRANT {body}", f"GRANT {body} WITH GRANT OPTION", f"REVOKE {body}", f"REVOKE GRANT OPTION FOR {body}")
+    return pick(
+        f"GRANT {body}",
+        f"GRANT {body}",
+        f"GRANT {body} WITH GRANT OPTION",
+        f"REVOKE {body}",
+        f"REVOKE GRANT OPTION FOR {body}",
+    )
 
 
 def by_grantee(lines: list[Any]) -> dict[str, list[str]]:
@@ -77,14 +127,22 @@ def values(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 def test_grants(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Any sequence of GRANT and REVOKE gives the same SHOW GRANTS lines and system.grants rows, in the same order."""
 
-    @settings(max_examples=2 if version == "24.8" else 4, derandomize=True, deadline=None, phases=[Phase.generate], database=None,
-              suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=2 if version == "24.8" else 4,
+        derandomize=True,
+        deadline=None,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.lists(st.lists(statements(version), min_size=1, max_size=6), min_size=60, max_size=100))
     def check(cases: list[list[str]]) -> None:
-        xml = users_xml("".join(
-            f"<u{n}><no_password/><grants>{''.join(f'<query>{escape(q)}</query>' for q in case)}</grants></u{n}>"
-            for n, case in enumerate(cases)
-        ))
+        xml = users_xml(
+            "".join(
+                f"<u{n}><no_password/><grants>{''.join(f'<query>{escape(q)}</query>' for q in case)}</grants></u{n}>"
+                for n, case in enumerate(cases)
+            )
+        )
         folder = tmp_path_factory.mktemp("grants")
         everyone = ", ".join(f"u{n}" for n in range(len(cases)))
         with engine_with(version, folder, xml) as engine:
@@ -122,17 +180,31 @@ QUOTAS = """
 <by_ip><keyed_by_ip/><interval><duration>604800</duration><queries>3</queries></interval></by_ip>
 """
 HOSTS = (
-    "<ip>::1</ip>", "<ip>127.0.0.0/16</ip><ip>10.0.0.1</ip>", "<ip>192.168.1.5/24</ip><ip>192.168.1.0/255.255.255.0</ip>",
-    "<host>example.com</host><host>Example.com</host>", "<host_regexp>^a.*$</host_regexp><host_regexp>.*</host_regexp>", "",
-    "<ip>2001:DB8::1/32</ip><ip>65:ff0c::/96</ip>", "<ip>::ffff:10.0.0.1</ip>", "<ip>0.0.0.0/0</ip>", "<host>LOCALHOST</host>",
-    "<ip>10.0.0.0/8</ip><ip>10.1.0.0/16</ip><ip>10.0.0.1/32</ip>", "<ip>010.0.0.1</ip>", "<host_regexp>localhost</host_regexp>",
-    "<ip>::ffff:127.0.0.1</ip><ip>10.0.0.2</ip>", "<ip>1.2.3.4</ip><host_regexp>b</host_regexp><host>c</host><ip>1.2.3.3</ip>",
+    "<ip>::1</ip>",
+    "<ip>127.0.0.0/16</ip><ip>10.0.0.1</ip>",
+    "<ip>192.168.1.5/24</ip><ip>192.168.1.0/255.255.255.0</ip>",
+    "<host>example.com</host><host>Example.com</host>",
+    "<host_regexp>^a.*$</host_regexp><host_regexp>.*</host_regexp>",
+    "",
+    "<ip>2001:DB8::1/32</ip><ip>65:ff0c::/96</ip>",
+    "<ip>::ffff:10.0.0.1</ip>",
+    "<ip>0.0.0.0/0</ip>",
+    "<host>LOCALHOST</host>",
+    "<ip>10.0.0.0/8</ip><ip>10.1.0.0/16</ip><ip>10.0.0.1/32</ip>",
+    "<ip>010.0.0.1</ip>",
+    "<host_regexp>localhost</host_regexp>",
+    "<ip>::ffff:127.0.0.1</ip><ip>10.0.0.2</ip>",
+    "<ip>1.2.3.4</ip><host_regexp>b</host_regexp><host>c</host><ip>1.2.3.3</ip>",
 )
 HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 METHODS = (
-    "<no_password/>", "<password>x</password>", f"<password_sha256_hex>{HASH}</password_sha256_hex>",
-    f"<password_double_sha1_hex>{HASH[:40]}</password_double_sha1_hex>", "<ldap><server>l1</server></ldap>",
-    "<kerberos/>", "<kerberos><realm>EX.COM</realm></kerberos>",
+    "<no_password/>",
+    "<password>x</password>",
+    f"<password_sha256_hex>{HASH}</password_sha256_hex>",
+    f"<password_double_sha1_hex>{HASH[:40]}</password_double_sha1_hex>",
+    "<ldap><server>l1</server></ldap>",
+    "<kerberos/>",
+    "<kerberos><realm>EX.COM</realm></kerberos>",
     "<ssl_certificates><common_name>b</common_name><common_name>a/c</common_name></ssl_certificates>",
 )
 
@@ -141,15 +213,28 @@ def everything() -> str:
     """A users.xml with all that it can express."""
     users = "".join(f"<h{n}><no_password/><networks>{host}</networks></h{n}>" for n, host in enumerate(HOSTS))
     users += "".join(f"<m{n}>{method}<networks><ip>::/0</ip></networks></m{n}>" for n, method in enumerate(METHODS))
-    users += """<w><password>x</password><profile>p</profile><quota>q</quota><default_database>db-1</default_database></w>
-    <g><no_password/><grants><query>GRANT r1, r2</query><query>GRANT SELECT ON *.*</query></grants><quota>keyed</quota></g>"""
-    roles = "<r1><grants><query>GRANT SELECT ON db.*</query></grants></r1><r2><grants><query>GRANT r1</query></grants></r2>"
+    users += (
+        "<w><password>x</password><profile>p</profile><quota>q</quota><default_database>db-1</default_database></w>"
+    )
+    grants = "<query>GRANT r1, r2</query><query>GRANT SELECT ON *.*</query>"
+    users += f"<g><no_password/><grants>{grants}</grants><quota>keyed</quota></g>"
+    roles = (
+        "<r1><grants><query>GRANT SELECT ON db.*</query></grants></r1><r2><grants><query>GRANT r1</query></grants></r2>"
+    )
     return users_xml(users, PROFILES, QUOTAS, roles)
 
 
 TABLES = (
-    "users", "roles", "role_grants", "grants", "settings_profiles", "settings_profile_elements", "quotas", "quota_limits",
-    "enabled_roles", "current_roles",
+    "users",
+    "roles",
+    "role_grants",
+    "grants",
+    "settings_profiles",
+    "settings_profile_elements",
+    "quotas",
+    "quota_limits",
+    "enabled_roles",
+    "current_roles",
 )
 
 
