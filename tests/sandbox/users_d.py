@@ -8,8 +8,8 @@ merge by name, text replaces, `remove` and `replace` do what they say.
 from __future__ import annotations
 
 import time
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 POLL_SECONDS = 0.2
 """How often changes are looked for; the server itself looks every two seconds."""

@@ -90,7 +90,7 @@ def test_each_method_has_its_own_expiry_or_that_of_the_user() -> None:
         password(password="b"),
         password(password="c", valid_until="infinity"),
     ]
-    documents, _ = wished("authentication", methods, times, "2030-01-01 00:00:00")
+    documents, _unused = wished("authentication", methods, times, "2030-01-01 00:00:00")
     assert [document.get("valid_until") for document in documents] == [
         "2040-01-01 00:00:00",
         "2030-01-01 00:00:00",

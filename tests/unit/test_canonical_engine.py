@@ -268,10 +268,10 @@ def some_subnets() -> list[list[str]]:
         ["2001:db8::1/ffff:ffff::"], ["10.1.2.3/08"], ["0:0:1::"], ["64:ff9b::1.2.3.4"], ["::ffff:0:1.2.3.4"], ["::"],
         ["192.168.1.1", "127.0.0.1", "192.168.0.0/16", "192.168.1.1/32"], ["10.0.0.1", "::/0"],
     ]  # fmt: skip
-    for _ in range(150):
+    for _unused in range(150):
         # of ::/96 and ::ffff:0.0.0.0/104 the engine does not show all
         four = ipaddress.IPv4Address(dice.getrandbits(32) | 1 << 24)
-        words = [dice.choice((0, 0, 1, dice.getrandbits(16))) for _ in range(8)]
+        words = [dice.choice((0, 0, 1, dice.getrandbits(16))) for _unused in range(8)]
         words[0] = words[0] or 0x2001
         six = ipaddress.IPv6Address(":".join(f"{word:x}" for word in words))
         found += [

@@ -409,7 +409,7 @@ def test_statements_join_neighbours() -> None:
 
 # ---- from one state to another
 
-words = st.sampled_from([name for name, *_ in ROWS])
+words = st.sampled_from([name for name, *_unused in ROWS])
 small = st.sampled_from(["a", "ab", "b", "a`\0"])
 places = st.one_of(
     st.just(Scope()),

@@ -84,7 +84,12 @@ def ask(version: str, folder: Path, users: list[list[str]], queries: list[str]) 
     )
     python = ROOT / ".build" / "venv" / f"chdb-{version}" / "bin" / "python"
     done = subprocess.run(
-        [python, "-c", ENGINE, folder], input=json.dumps(queries), capture_output=True, text=True, timeout=120
+        [python, "-c", ENGINE, folder],
+        input=json.dumps(queries),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     answers: list[list[dict[str, Any]]] = json.loads(done.stdout)
@@ -216,7 +221,7 @@ def cases(known: tuple[str, PrivilegeCatalogue]) -> list[list[Step]]:
         filtered = [Step(verb, known[1].grant("read", "S3('s3://b/.*')")) for verb in (GRANT, REVOKE)]
         found += [filtered[:1], [Step(GRANT, known[1].grant("read", "S3")), *filtered[1:]]]
     while len(found) < CASES:
-        steps = [random_step(dice, *known) for _ in range(dice.randint(1, 8))]
+        steps = [random_step(dice, *known) for _unused in range(dice.randint(1, 8))]
         rights = Rights(known[1])
         for step in steps:
             rights.apply(step)

@@ -432,7 +432,9 @@ def check(
         current = Current(change.after, storage)
         assert plan(TYPES[kind], wished, current, Target(), server).statements == ()
         steps.append((wished, change))
-    canonical_texts = iter(parse_all(engine, [statement.sql for _, change in steps for statement in change.statements]))
+    canonical_texts = iter(
+        parse_all(engine, [statement.sql for _unused, change in steps for statement in change.statements])
+    )
     state: Document | None = None
     for wished, change in steps:
         before = state
@@ -634,7 +636,7 @@ SURROGATES: list[tuple[str, str, Options]] = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "option", "options"), SURROGATES, ids=[f"{kind} {name}" for kind, name, _ in SURROGATES]
+    ("kind", "option", "options"), SURROGATES, ids=[f"{kind} {name}" for kind, name, _unused in SURROGATES]
 )
 def test_a_lone_surrogate_is_refused_by_the_name_of_its_option(
     kind: str, option: str, options: Options, server: Servers
