@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -49,6 +50,7 @@ def arguments() -> argparse.Namespace:
         "--trust-peer-header", action="store_true", help="test only: X-Sandbox-Peer gives a client's address"
     )
     parser.add_argument("--ready-file", type=Path, help="also write the line of JSON there")
+    parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
     return parser.parse_args()
 
 
@@ -72,6 +74,13 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if given.end_with_stdin:
+
+        def watch() -> None:
+            sys.stdin.read()
+            end.set()
+
+        threading.Thread(target=watch, daemon=True).start()
     if given.version in real_server.VERSIONS:
         real = real_server.RealServer(
             given.data, given.version, given.users_xml, given.http_port, given.https_port, options

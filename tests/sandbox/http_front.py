@@ -61,6 +61,15 @@ _EXPOSED = (
     "X-ClickHouse-Query-Id,X-ClickHouse-Summary,X-ClickHouse-Server-Display-Name,X-ClickHouse-Format,X-ClickHouse-Timezone,"
     "X-ClickHouse-Exception-Code,X-ClickHouse-Exception-Tag"
 )
+_COUNTS = (
+    "read_rows",
+    "read_bytes",
+    "written_rows",
+    "written_bytes",
+    "total_rows_to_read",
+    "result_rows",
+    "result_bytes",
+)
 # URL parameters that are no settings
 _RESERVED = frozenset(
     (
@@ -361,8 +370,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def summary(self, counts: dict[str, int]) -> str:
         """X-ClickHouse-Summary: what the request has read, written and taken so far."""
-        names = "read_rows read_bytes written_rows written_bytes total_rows_to_read result_rows result_bytes".split()
-        values = {name: str(counts.get(name, 0)) for name in names}
+        values = {name: str(counts.get(name, 0)) for name in _COUNTS}
         values["elapsed_ns"] = str(time.monotonic_ns() - self.started)
         return json.dumps(values, separators=(",", ":"))
 

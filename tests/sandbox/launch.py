@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -54,7 +55,15 @@ class Sandbox:
                 "--client-ca",
                 ca,
             ]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        # its own session, to be killed with its children; its stdin ends with this process, and so does it
+        self._process = subprocess.Popen(
+            [*command, "--end-with-stdin"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+        )
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -103,14 +112,15 @@ class Sandbox:
         self._wait()
 
     def kill(self) -> None:
-        """End the server without warning."""
-        self._process.kill()
+        """End the server without warning, as when its machine is lost."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._wait()
 
     def _wait(self) -> None:
         self._process.wait(60)
-        if self._process.stdout:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
 
     def restart(self) -> None:
         """Stop it if it runs, and start it again over the same data and on the same ports."""

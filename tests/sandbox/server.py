@@ -1,10 +1,9 @@
 """The sandbox's ClickHouse server behind its HTTP front: logins, sessions, and who answers which statement.
 
 A query runs on the real engine, in a process whose users.xml gives the engine's user `default` exactly the rights of
-the
-session's user (engine.py, users_xml.py). A statement that manages access is parsed and judged by the engine under those
-rights, and then carried out by the access model (tests/sandbox/access), the writable storage that chDB lacks. Reads of
-`system.users` and its kin are answered from the model's tables, and so is who may read what of `system`.
+the session's user (engine.py, users_xml.py). A statement that manages access is parsed and judged by the engine under
+those rights, and then carried out by the access model (tests/sandbox/access), the writable storage that chDB lacks.
+Reads of `system.users` and its kin are answered from the model's tables, and so is who may read what of `system`.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from .access import AccessControl, AuthMethod, ServerError, SessionInfo, Session
 from .access import Options as AccessOptions
 from .access import hosts as access_hosts
 from .access import passwords as access_passwords
-from .access.text import backquote
 from .access.model import Role, SettingsProfile
 from .access.rights import Element
+from .access.text import backquote
 from .engine import Engine, EngineError, EnginePool, string_literal
 from .options import Options
 from .users_d import UsersConfiguration

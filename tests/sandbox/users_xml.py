@@ -113,7 +113,8 @@ def _without_grantee(line: str) -> str:
 def changeable_in_readonly(settings: list[Setting]) -> frozenset[str]:
     """The settings that may change although the session starts with readonly = 1; empty for any other session.
 
-    chDB refuses CHANGEABLE_IN_READONLY, so such a session starts writable and the server sets readonly itself, after these.
+    chDB refuses CHANGEABLE_IN_READONLY, so such a session starts writable and the server sets readonly itself, after
+    these.
     """
     last = {setting.name: setting.writability for setting in settings if setting.writability}
     values = {setting.name: setting.value for setting in settings if setting.value is not None}
