@@ -14,7 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, WishError
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    HIDDEN,
+    Statement,
+    WishError,
+    literal,
+)
 
 try:
     import clickhouse_connect
@@ -27,6 +32,8 @@ except ImportError:
 
 LOGIN_REFUSED = (516, 194)
 """AUTHENTICATION_FAILED, and REQUIRED_PASSWORD, which `default` may get instead."""
+_TELLING = 6
+"""How many characters in a row of a secret are too many to show."""
 
 
 class AccessError(Exception):
@@ -205,5 +212,19 @@ def _without_secrets(text: str, login: Login, statement: Statement | None) -> st
         text = text.replace(statement.sql, statement.shown)
         for part in statement.parts:
             if not isinstance(part, str) and part.value:
-                text = text.replace(part.value, "[HIDDEN]")
-    return text.replace(login.password, "[HIDDEN]") if len(login.password) > 3 else text
+                text = _masked(_masked(text, literal(part.value)[1:-1]), part.value)
+    return text.replace(login.password, HIDDEN) if len(login.password) > 3 else text
+
+
+def _masked(text: str, secret: str) -> str:
+    """Hide a secret in a text, and every part of it that gives something away: a parser quotes what is left to read."""
+    text = text.replace(secret, HIDDEN)
+    start = 0
+    while start + _TELLING <= len(secret):
+        end = start + _TELLING
+        if secret[start:end] in text:
+            while end < len(secret) and secret[start : end + 1] in text:
+                end += 1
+            text = text.replace(secret[start:end], HIDDEN)
+        start = end if end > start + _TELLING else start + 1
+    return text
