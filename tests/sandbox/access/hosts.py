@@ -15,6 +15,9 @@ _LOOPBACKS = (
     ipaddress.ip_network("::1/128"),
     ipaddress.ip_network("::ffff:127.0.0.1/128"),
 )
+# what AllowedClientHosts::addLikePattern and addNameRegexp do not keep as they are; another address stays a pattern
+_ANY = (("LIKE", "%"), ("LIKE", "0.0.0.0/0"), ("LIKE", "::/0"), ("REGEXP", ".*"))
+_LOCAL = (("LIKE", "127.0.0.1"), ("LIKE", "::1"))
 
 
 def _network(text: str) -> Network:
@@ -56,12 +59,10 @@ def add(hosts: Hosts, kind: str, text: str) -> None:
             _append(hosts.addresses, _text(network.network_address))
         else:
             _append(hosts.subnets, f"{_text(network.network_address)}/{network.prefixlen}")
-    elif kind == "ANY" or (kind, text) in (("LIKE", "%"), ("REGEXP", ".*")):
+    elif kind == "ANY" or (kind, text) in _ANY:
         hosts.any = True
-    elif kind == "LOCAL" or (kind != "NONE" and text.lower() == "localhost"):
+    elif kind == "LOCAL" or (kind, text) in _LOCAL or (kind != "NONE" and text.lower() == "localhost"):
         hosts.local = True
-    elif kind == "LIKE" and _is_address(text):
-        add(hosts, "IP", text)
     elif kind != "NONE":
         _append({"NAME": hosts.names, "REGEXP": hosts.regexps, "LIKE": hosts.likes}[kind], text)
 
@@ -87,8 +88,8 @@ def admits(hosts: Hosts, client: str, name: str | None = None) -> bool:
     plain = address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
     if hosts.local and plain.is_loopback:
         return True
-    for text in hosts.addresses + hosts.subnets:
-        network = ipaddress.ip_network(text)
+    for text in [*hosts.addresses, *hosts.subnets, *filter(_is_address, hosts.likes)]:
+        network = ipaddress.ip_network(text, strict=False)
         if plain in network or address in network:
             return True
         mapped = getattr(network.network_address, "ipv4_mapped", None)
