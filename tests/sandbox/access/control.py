@@ -809,7 +809,7 @@ class AccessControl:
 
     def element_text(self, element: Element) -> str:
         """An element as error messages name it."""
-        return show.privileges_of(self, element)
+        return " ON ".join(show.element_texts(self, element))
 
     # reading ----------------------------------------------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ def dump(value: Any) -> Any:
         names = value.privileges.names
         return [
             [names(e.mask), e.names, e.columns, int(e.wildcard), int(e.grant_option), int(e.revoke)]
-            for e in value.elements()
+            for e in value.elements(shown=False)
         ]
     if isinstance(value, list):
         return [dump(item) for item in value]

@@ -96,9 +96,12 @@ class Privileges:
         column = self.column | (self.parameterised if new else 0)
         self.levels = (self.all, self.database | self.parameterised, table, column)
 
-    def mask(self, name: str) -> int:
-        """The bits of a privilege or group by any of its names. Raises KeyError."""
-        return self._masks[name.upper()]
+    def mask(self, name: str, default: int | None = None) -> int:
+        """The bits of a privilege or group by any of its names. Raises KeyError for an unknown one without default."""
+        found = self._masks.get(name.upper(), default)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def names(self, mask: int) -> list[str]:
         """The fewest names for these bits: a group stands for its members when all of them are there."""

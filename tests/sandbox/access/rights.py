@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from .privileges import SOURCES, Privileges
-from .text import quote
+from .privileges import Privileges
 
 END = "\ud800"
 """Ends a name within a scope; a lone surrogate is in no name."""
@@ -167,28 +166,35 @@ class Rights:
             result |= mask
         return result
 
-    def elements(self) -> list[Element]:
-        """The grants and partial revokes that make these rights, in ClickHouse's order (AccessRights::getElements)."""
+    def elements(self, shown: bool = True) -> list[Element]:
+        """The grants and partial revokes that make these rights, in ClickHouse's order (AccessRights::getElements).
+
+        `shown`: with what ClickHouse's way through its trees hides or adds; else what truly holds.
+        """
+        if not shown:
+            return list(self._merge_columns(self._pieces(False)))
         if self._elements is None:
-            self._elements = list(self._merge_columns(self._pieces()))
+            self._elements = list(self._merge_columns(self._pieces(True)))
         return self._elements
 
-    def _pieces(self) -> list[Element]:
+    def _pieces(self, shown: bool) -> list[Element]:
         pieces: list[Element] = []
         levels = self.privileges.levels
         for scope in {*self.access, *self.option}:
-            if self.privileges.has_wildcards and scope not in self.access and _hidden(self.access, scope):
+            if shown and self.privileges.has_wildcards and scope not in self.access and _hidden(self.access, scope):
                 continue
             wildcard = scope != "" and not scope.endswith(END)
             allowed = above = levels[level(scope)]
             if (
-                self.option
+                shown
+                and self.option
                 and wildcard
                 and self.privileges.compares_wildcards_above
                 and not any(_is_node(self.access, scope[:end]) for end in range(scope.rfind(END) + 2, len(scope)))
             ):
                 above = levels[level(scope) - 1]
-            before, before_go = _parent(self.access, scope) & above, _parent(self.option, scope) & above
+            before = _parent(self.access, scope) & (above if scope in self.access else allowed)
+            before_go = _parent(self.option, scope) & above
             now, now_go = find(self.access, scope) & allowed, find(self.option, scope) & allowed
             names = tuple(scope.removesuffix(END).split(END)) if scope else ()
             revoked = before & ~now
@@ -231,24 +237,6 @@ class Rights:
             and one.revoke == two.revoke
             and kind(one.mask) == kind(two.mask)
         )
-
-    def on_clause(self, element: Element, read_write: bool = False) -> tuple[int, str]:
-        """The element's privileges and scope as a GRANT prints them; a source as the privilege it once was, unless
-        `read_write`."""
-        kind, mask = self.privileges.parameter_type(element.mask), element.mask
-        names = [quote(name) for name in element.names]
-        if element.wildcard:
-            names[-1] += "*"  # the last name: pre*.* or db.pre*
-        if kind and kind == self.privileges.sources and not read_write:
-            if not names:
-                return self.privileges.mask("SOURCES"), "*.*"
-            if element.names[0] in SOURCES:
-                return self.privileges.mask(element.names[0]), "*.*"
-        if kind:
-            return mask, names[0] + "*" * (element.wildcard and len(names) > 1) if names else "*"
-        if not names:
-            return mask, "*.*"
-        return mask, f"{names[0]}.{names[1] if len(names) > 1 else '*'}"
 
 
 def _columns_together(pieces: list[Element]) -> Iterable[Element]:

@@ -37,7 +37,7 @@ def session_rights(access: AccessControl, user: User, enabled_roles: list[str] |
             rights = rights.union(entity.rights)
     ids = {user.id, *roles}
     result = SessionRights(
-        user.name, show.grant_lines(access, rights, "default"), default_database=user.default_database
+        user.name, show.grant_lines(access, rights, "default", exact=True), default_database=user.default_database
     )
     result.settings = effective_settings(access, user, roles)
     result.row_filters = row_filters(access, ids)

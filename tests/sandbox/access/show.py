@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import groupby
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from .model import (
     User,
 )
 from .passwords import HASH_OF
+from .privileges import SOURCES
 from .rights import Element, Rights
 from .statements import CURRENT_USER, UNITS, Show
 from .text import backquote, literal, quote
@@ -205,54 +207,53 @@ def number(value: float) -> str:
 # grants ---------------------------------------------------------------------------------------------------------------
 
 
-def privileges_of(access: AccessControl, element: Element) -> str:
-    """`SELECT(a, b), INSERT ON db.t`."""
-    mask, target = element_target(access, element)
+def element_texts(access: AccessControl, element: Element, exact: bool = False) -> tuple[str, str]:
+    """An element's privileges and scope: `SELECT(a, b), INSERT` and `db.t` (AccessRightsElement::formatONClause).
+
+    A source is written as the privilege that it was before READ and WRITE, unless the server is told otherwise; `exact`
+    does without what those privileges have left.
+    """
+    privileges, mask = access.privileges, element.mask
+    kind = privileges.parameter_type(mask)
+    names = [quote(name) for name in element.names]
+    if element.wildcard:
+        names[-1] += "*"  # the last name: pre*.* or db.pre*
     columns = f"({', '.join(quote(column) for column in element.columns)})" if element.columns else ""
-    return ", ".join(name + columns for name in access.privileges.names(mask)) + f" ON {target}"
+    if kind:
+        target = names[0] + "*" * (element.wildcard and len(names) > 1) if names else "*"
+    else:
+        target = f"{names[0]}.{names[1] if len(names) > 1 else '*'}" if names else "*.*"
+    if kind == privileges.sources and kind and not exact and not access.options.enable_read_write_grants:
+        source = element.names[0] if element.names else "SOURCES"
+        if source in (*SOURCES, "SOURCES"):
+            mask, target = privileges.mask(source), "*.*"
+    elif exact and privileges.sources and mask != privileges.all:
+        for source in (*SOURCES, "SOURCES"):
+            mask &= ~privileges.mask(source, 0)
+        if kind == privileges.sources and element.names:
+            if element.names[0] not in SOURCES:
+                return "", ""  # left by ALL ON a database in users.xml: no statement can say it
+            if len(names) > 1:
+                target = f"{names[0]}({literal(element.names[1])})"
+    return ", ".join(name + columns for name in privileges.names(mask)), target
 
 
-def element_target(access: AccessControl, element: Element) -> tuple[int, str]:
-    """The privileges and the ON clause that GRANT prints for an element (AccessRightsElement::formatONClause)."""
-    rights = Rights(access.privileges)
-    return rights.on_clause(element, access.options.enable_read_write_grants)
-
-
-def grant_lines(access: AccessControl, rights: Rights, name: str) -> list[str]:
+def grant_lines(access: AccessControl, rights: Rights, name: str, exact: bool = False) -> list[str]:
     """GRANT and REVOKE statements that make these rights; elements on one scope share a statement."""
-    lines: list[str] = []
-    group: list[Element] = []
 
-    def flush() -> None:
-        if group:
-            texts = [privileges_of(access, element) for element in group]
-            cut = [text.rpartition(" ON ")[0] for text in texts[:-1]] + [texts[-1]]
-            first = group[0]
-            if first.revoke:
-                lines.append(
-                    f"REVOKE {'GRANT OPTION FOR ' if first.grant_option else ''}{', '.join(cut)} FROM {quote(name)}"
-                )
-            else:
-                lines.append(
-                    f"GRANT {', '.join(cut)} TO {quote(name)}{' WITH GRANT OPTION' if first.grant_option else ''}"
-                )
-            group.clear()
+    def scope(e: Element) -> tuple[object, ...]:
+        return e.names, e.wildcard, e.grant_option, e.revoke, access.privileges.parameter_type(e.mask)
 
-    kind = access.privileges.parameter_type
-    for element in rights.elements():
-        if group:
-            last = group[-1]
-            same = (
-                last.names == element.names
-                and last.wildcard == element.wildcard
-                and last.grant_option == element.grant_option
-                and last.revoke == element.revoke
-                and kind(last.mask) == kind(element.mask)
-            )
-            if not same:
-                flush()
-        group.append(element)
-    flush()
+    lines = []
+    for (_, _, option, revoke, _), group in groupby(rights.elements(shown=not exact), scope):
+        texts = [element_texts(access, element, exact) for element in group]
+        words, target = ", ".join(words for words, _ in texts if words), texts[-1][1]
+        if not words:
+            continue
+        if revoke:
+            lines.append(f"REVOKE {'GRANT OPTION FOR ' if option else ''}{words} ON {target} FROM {quote(name)}")
+        else:
+            lines.append(f"GRANT {words} ON {target} TO {quote(name)}{' WITH GRANT OPTION' if option else ''}")
     return lines
 
 
