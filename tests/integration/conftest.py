@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident
@@ -108,6 +109,7 @@ def module(login: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> Callabl
     def run(name: str, options: dict[str, Any], check: bool = False, **other_login: Any) -> dict[str, Any]:
         arguments = {**login, **other_login, **options, "_ansible_check_mode": check, "_ansible_diff": True}
         capsys.readouterr()
+        warnings._global_warnings.clear()  # those of the runs before, which had a process of their own in a play
         with patch_module_args(arguments), pytest.raises(SystemExit) as end:
             importlib.import_module(f"{MODULES}.clickhouse_{name}").main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
