@@ -1,12 +1,10 @@
-"""How the modules reach a server: TLS verified unless told otherwise, certificates, the environment, and clear errors."""
+"""How the modules reach a server: TLS verified unless told otherwise, certificates, environment, and clear errors."""
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -17,47 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.servers import PASSWORD, administrator, on_newest, root
+from tests.integration.servers import PASSWORD, administrator, on_newest, root, tls_relay
 from tests.sandbox.certificates import Authority
 
 Module = Callable[..., dict[str, Any]]
 LOOK = {"name": "nobody has this name", "state": "absent"}
 """The options of a task that has nothing to do."""
-
-
-@contextlib.contextmanager
-def tls_relay(target_port: int, certificate: tuple[Path, Path]) -> Iterator[int]:
-    """A TLS port in front of a plain one, with a certificate of our choice; yields the port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    listener = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def copy(source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def serve() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(OSError):  # a client that does not trust us goes away in the handshake
-                client = context.wrap_socket(listener.accept()[0], server_side=True)
-                server = socket.create_connection(("127.0.0.1", target_port))
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=copy, args=pair, daemon=True).start()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        ended.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

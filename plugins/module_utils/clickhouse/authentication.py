@@ -301,7 +301,10 @@ def shown_methods(create: str) -> tuple[list[MethodDocument], list[ShownSecret]]
         if METHODS.get(document["type"], Method()).password:
             document["password"] = HIDDEN
             if "BY" in values:
-                shown.append(ShownSecret(document["type"], values["BY"][0], values.get("SALT", [""])[0]))
+                secret = values["BY"][0]
+                if document["type"] == "bcrypt_password":
+                    secret = secret.rstrip("\0")  # ClickHouse keeps it in a buffer that is longer, and shows all of it
+                shown.append(ShownSecret(document["type"], secret, values.get("SALT", [""])[0]))
         documents.append(document)
         if not tokens or tokens.popleft() != ",":
             return documents, shown
