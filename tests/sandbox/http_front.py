@@ -12,8 +12,10 @@ import contextlib
 import email.parser
 import email.policy
 import json
+import random
 import socket
 import ssl
+import string
 import threading
 import time
 import traceback
@@ -360,6 +362,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"X-ClickHouse-Summary": self.summary(answer.summary), **headers}
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers["X-ClickHouse-Server-Display-Name"] = self.server.clickhouse.display_name
+        headers["X-ClickHouse-Exception-Tag"] = "".join(random.choices(string.ascii_lowercase, k=16))
         if self.blocks and body:
             body = compression.encode_blocks(body)
         elif self.encoding and body:

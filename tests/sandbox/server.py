@@ -204,6 +204,8 @@ class SandboxServer:
         )
         self._sessions: dict[tuple[str, str], Session] = {}
         self._published: dict[str, object] = {}
+        self._rights_at = -1
+        self._known_rights: dict[tuple[str, tuple[str, ...] | None], SessionRights] = {}
         self._make_overlay()
 
     def close(self) -> None:
@@ -405,8 +407,10 @@ class SandboxServer:
     def _engine(self, session: Session) -> Engine:
         """The engine process with this session's rights."""
         rights = self._rights(session)
-        functions = self._functions(session) if rights.row_filters else {}
-        rights.row_filters = {place: _with_functions(text, functions) for place, text in rights.row_filters.items()}
+        if rights.row_filters:
+            functions = self._functions(session)
+            filters = {place: _with_functions(text, functions) for place, text in rights.row_filters.items()}
+            rights = replace(rights, row_filters=filters)
         xml = users_xml.render(rights, OVERLAY)
         name = hashlib.sha256(xml.encode()).hexdigest()[:16]
         users = self._directory / "configs" / f"{name}.users.xml"
@@ -444,7 +448,14 @@ class SandboxServer:
         return bool(given) and given[-1] not in (None, "0")
 
     def _rights(self, session: Session) -> SessionRights:
-        return self.access.rights_of(session.user, session.roles)
+        """The session's rights, worked out once for each state of the access entities."""
+        if self._rights_at != self.access.version:
+            self._rights_at = self.access.version
+            self._known_rights.clear()
+        key = (session.user, None if session.roles is None else tuple(session.roles))
+        if key not in self._known_rights:
+            self._known_rights[key] = self.access.rights_of(session.user, session.roles)
+        return self._known_rights[key]
 
     def _database(self, session: Session) -> str:
         return session.database or self._rights(session).default_database or "default"
