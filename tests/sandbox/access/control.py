@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -277,46 +277,80 @@ class AccessControl:
             new.append(entity)
         if statement.storage:
             self._writable(statement.storage)
-        put: list[Entity] = []
-        remove: list[str] = []
-        for entity in new:
-            fixed, own = (storage.find(entity.kind, entity.name) for storage in self.storages)
-            shown = f"{NOUNS[entity.kind]} `{entity.name}`"
-            if statement.storage == self.options.users_xml_storage or (fixed and not statement.storage):
-                entity.storage = self.options.users_xml_storage
-                self._readonly("insert", entity)
-            if fixed:
-                raise ServerError(
-                    493,
-                    "ACCESS_ENTITY_ALREADY_EXISTS",
-                    f"{shown[0].upper() + shown[1:]} already exists in storage {fixed.storage}",
-                )
-            if own and statement.if_not_exists:
-                continue
-            if own and not statement.or_replace:
-                raise ServerError(
-                    493,
-                    "ACCESS_ENTITY_ALREADY_EXISTS",
-                    f"{shown}: cannot insert because {shown} already exists in {own.storage}",
-                )
-            if own:
-                remove.append(own.id)
-            put.append(entity)
-        if statement.grantees is not None:
-            # GRANTEES may name the users made here
-            made = {entity.name: entity.id for entity in put}
-            for entity in put:
-                cast(User, entity).grantees = self._grantees(statement.grantees, made, session)
-        if put or remove:
-            self._commit(put, remove)
+            self._not_elsewhere(new, statement.storage)
+        inserted = self._one_by_one("insert", new, lambda entity: self._insert(entity, statement))
+        if statement.grantees is not None:  # now, because they may name the users made here
+            grantees = self._ids(statement.grantees, session)
+            for user in inserted:
+                cast(User, user).grantees = grantees
+            self._commit(inserted)
 
-    def _grantees(self, names: Names, made: dict[str, str], session: SessionInfo) -> Ids:
-        known = [[made[name] for name in part if name in made] for part in (names.names, names.excluded)]
-        others = Names(
-            names.all, *([name for name in part if name not in made] for part in (names.names, names.excluded))
+    def _insert(self, entity: Entity, statement: Create) -> bool:
+        """Store a new entity; False where there is one already and IF NOT EXISTS leaves it."""
+        fixed, own = (storage.find(entity.kind, entity.name) for storage in self.storages)
+        if fixed or statement.storage == self.options.users_xml_storage:
+            entity.storage = self.options.users_xml_storage
+            self._readonly("insert", entity)
+        if own and statement.if_not_exists:
+            return False
+        if own and not statement.or_replace:
+            self._collision("insert", entity, own, entity.name)
+        self._commit([entity], [own.id] if own else [])
+        return True
+
+    def _not_elsewhere(self, new: list[Entity], storage: str) -> None:
+        """Raise ServerError 493 where another storage than the wanted one has one of the names."""
+        for entity in new:
+            found = self.find(type(entity), entity.name)
+            if found and found.storage != storage:
+                noun = NOUNS[entity.kind].capitalize()
+                text = f"{noun} {entity.name} already exists in storage {found.storage}"
+                raise ServerError(493, "ACCESS_ENTITY_ALREADY_EXISTS", text)
+
+    def _collision(self, verb: str, entity: Entity, other: Entity, name: str) -> NoReturn:
+        noun, storage = NOUNS[entity.kind], other.storage
+        if self.release >= (25, 6) and storage == self.options.storage:
+            storage = f"`{storage}`"
+        to = f"rename to `{name}`" if verb == "rename" else verb
+        raise ServerError(
+            493,
+            "ACCESS_ENTITY_ALREADY_EXISTS",
+            f"{noun} `{entity.name}`: cannot {to} because {noun} `{name}` already exists in {storage}",
         )
-        ids = self._ids(others, session)
-        return Ids(ids.all, ids.ids + known[0], ids.excluded + known[1])
+
+    def _one_by_one(self, verb: str, entities: Iterable[E], change: Callable[[E], bool]) -> list[E]:
+        """Change one entity after another, those of read-only storages last, and return the changed ones.
+
+        What was done before an error stays, and the error says so (IAccessStorage::insert, update, remove).
+        """
+        entities = sorted(entities, key=lambda entity: entity.storage != self.options.storage)
+        done: list[E] = []
+        try:
+            for entity in entities:
+                if entity.storage != self.options.storage and verb != "insert":
+                    self._readonly(verb, entity)
+                if change(entity):
+                    done.append(entity)
+        except ServerError as error:
+            if not done:
+                raise
+            noun = f"{NOUNS[done[0].kind]} " if verb == "insert" else ""
+            names = ", ".join(f"{noun}`{entity.name}`" for entity in done)
+            doing = {"insert": "inserting", "update": "updating", "remove": "removing"}[verb]
+            text = f"{error.message[:-1]}: After successfully {doing} {len(done)}/{len(entities)}: {names}"
+            raise ServerError(error.code, error.name, text) from error
+        return done
+
+    def _update(self, entities: Iterable[Entity], change: Callable[[Any], None]) -> None:
+        """Change copies of these entities and store them."""
+
+        def one(entity: Entity) -> bool:
+            changed = clone(entity)
+            change(changed)
+            self._commit([changed])
+            return True
+
+        self._one_by_one("update", entities, one)
 
     def _blank(self, statement: Create, index: int, name: str, session: SessionInfo) -> Entity:
         common: dict[str, Any] = {"name": name, "id": str(uuid.uuid4()), "storage": self.options.storage}
@@ -347,25 +381,15 @@ class AccessControl:
 
     def _alter(self, statement: Create, session: SessionInfo) -> None:
         names = statement.names or [policy.full(session.database) for policy in statement.policies]
-        changed: list[Entity] = []
         self._references(statement, session)
-        for entity in self._existing(statement.kind, names, statement.storage, statement.if_exists):
-            if entity.storage != self.options.storage:
-                self._readonly("update", entity)
-            entity = clone(entity)
-            old = entity.name
+
+        def change(entity: Entity) -> None:
+            old = clone(entity)
             self._apply(entity, statement, session, None)
-            if entity.name != old and (other := self._journal.entities.find(entity.kind, entity.name)):
-                noun = NOUNS[entity.kind]
-                raise ServerError(
-                    493,
-                    "ACCESS_ENTITY_ALREADY_EXISTS",
-                    f"{noun} `{old}`: cannot rename to `{entity.name}` because "
-                    f"{noun} `{entity.name}` already exists in {other.storage}",
-                )
-            changed.append(entity)
-        if changed:
-            self._commit(changed)
+            if entity.name != old.name and (other := self.find(type(entity), entity.name)):
+                self._collision("rename", old, other, entity.name)
+
+        self._update(self._existing(statement.kind, names, statement.storage, statement.if_exists), change)
 
     def _references(self, statement: Create, session: SessionInfo) -> None:
         """Raise ServerError where the statement refers to what does not exist, whether or not there is an entity to
@@ -393,7 +417,10 @@ class AccessControl:
             entity.to = self._ids(statement.to, session)
         if isinstance(entity, Quota):
             if statement.keys is not None:
-                entity.keys, entity.prefix_bits = statement.keys, statement.prefix_bits
+                entity.keys = statement.keys
+                if "ip_address" not in entity.keys:
+                    entity.prefix_bits = {}
+            entity.prefix_bits |= statement.prefix_bits
             limits = {limit.duration: limit for limit in entity.limits}
             for interval in statement.intervals:
                 if interval.limits is None:
@@ -438,11 +465,7 @@ class AccessControl:
         if not roles.all:
             for role in roles.ids:
                 if role not in user.roles:
-                    raise ServerError(
-                        512,
-                        "SET_NON_GRANTED_ROLE",
-                        f"Role {quote(self.name_of(role) or role)} should be granted to set default",
-                    )
+                    raise ServerError(512, "SET_NON_GRANTED_ROLE", "Role should be granted to set default")
         user.default_roles = roles
 
     def _apply_methods(self, user: User, statement: Create, session: SessionInfo) -> None:
@@ -570,34 +593,31 @@ class AccessControl:
         if statement.target:
             self._move(found, statement.target)
             return
-        for entity in found:
-            if entity.storage != self.options.storage:
-                self._readonly("remove", entity)
-        if found:
-            self._commit([], [entity.id for entity in found])
+
+        def remove(entity: Entity) -> bool:
+            self._commit([], [entity.id])
+            return True
+
+        self._one_by_one("remove", found, remove)
 
     def _move(self, found: list[Entity], target: str) -> None:
+        """Move to the other storage, which the one or the other cannot do."""
         self._writable(target)
         for entity in found:
             if entity.storage != target:
-                if entity.storage != self.options.storage:
-                    self._readonly("remove", entity)
                 moved = clone(entity)
-                moved.storage = target
-                self._readonly("insert", moved)
+                if entity.storage == self.options.storage:
+                    moved.storage = target
+                try:
+                    self._readonly("remove" if moved.storage == entity.storage else "insert", moved)
+                except ServerError as error:
+                    way = f"{NOUNS[entity.kind]} `{entity.name}` from {entity.storage} to {target}"
+                    raise ServerError(error.code, error.name, f"{error.message[:-1]}: while moving {way}") from error
 
     def _set_default_role(self, statement: SetDefaultRole, session: SessionInfo) -> None:
         roles = self._ids(statement.roles, session, True)
-        users: list[Entity] = []
-        for name in statement.users.names:
-            user = self.get(User, session.user if name == CURRENT_USER else name)
-            if user.storage != self.options.storage:
-                self._readonly("update", user)
-            user = clone(user)
-            self._default_roles(user, roles)
-            users.append(user)
-        if users:
-            self._commit(users)
+        users = [self.get(User, session.user if name == CURRENT_USER else name) for name in statement.users.names]
+        self._update(users, lambda user: self._default_roles(user, roles))
 
     # GRANT and REVOKE -------------------------------------------------------------------------------------------------
 
@@ -647,19 +667,15 @@ class AccessControl:
         if statement.roles and not statement.revoke and roles and roles.all:
             roles = Ids(ids=[role.id for role in self.all_of(Role) if roles.match(role.id)])
         self._check_grant(statement, elements, roles, grantees, session)
-        changed: list[Entity] = []
-        for grantee in grantees:
-            if grantee.storage != self.options.storage:
-                self._readonly("update", grantee)
-            grantee = clone(grantee)
+
+        def change(grantee: Grantee) -> None:
             if statement.replace and statement.roles is None:
                 grantee.rights = Rights(self.privileges)
             grantee.rights.apply(elements)
             if roles is not None:
                 self._grant_roles(grantee, roles, statement)
-            changed.append(grantee)
-        if changed:
-            self._commit(changed)
+
+        self._update(grantees, change)
 
     def _grant_roles(self, grantee: Grantee, roles: Ids, statement: Grant) -> None:
         if statement.replace:
@@ -675,11 +691,11 @@ class AccessControl:
         else:
             self._revoke_roles(grantee, matching)
 
-    @staticmethod
-    def _revoke_roles(grantee: Grantee, roles: Iterable[str]) -> None:
+    def _revoke_roles(self, grantee: Grantee, roles: Iterable[str]) -> None:
         for role in roles:
             del grantee.roles[role]
-            if isinstance(grantee, User) and role in grantee.default_roles.ids:
+            # 24.8 and 25.8 look for it among the granted roles, where it is no longer
+            if self.release >= (26, 0) and isinstance(grantee, User) and role in grantee.default_roles.ids:
                 grantee.default_roles.ids.remove(role)
 
     def _matching(self, ids: Ids) -> list[Grantee]:

@@ -193,7 +193,8 @@ def dump(value: Any) -> Any:
         return [dump(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
         result = {name: dump(item) for name, item in vars(value).items()}
-        result = {name: item for name, item in result.items() if item not in (None, "", [], {}, False)}
+        # an empty part (HOST NONE) is not the default (HOST ANY): it must stay
+        result = {name: item for name, item in result.items() if item not in (None, "", []) and item is not False}
         return {"kind": value.kind, **result} if isinstance(value, Entity) else result
     return value
 

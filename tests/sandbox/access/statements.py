@@ -611,9 +611,9 @@ class _Parser(Cursor):
         if self.take("KEYED", "BY"):
             result.keys = []
             self.list(lambda: result.keys.append(self.name()))  # type: ignore[union-attr]
-            for word in ("IPV4_PREFIX_BITS", "IPV6_PREFIX_BITS"):
-                if self.take(word):
-                    result.prefix_bits[word[:4].lower()] = int(self.literal())
+        for word in ("IPV4_PREFIX_BITS", "IPV6_PREFIX_BITS"):
+            if self.take(word):
+                result.prefix_bits[word[:4].lower()] = int(self.literal())
         if self.take("FOR"):
             self.list(lambda: result.intervals.append(self.interval()))
 

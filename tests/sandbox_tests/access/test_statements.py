@@ -495,6 +495,39 @@ def test_what_users_without_rights_may_not_do(access: Access) -> None:
     assert access("SHOW GRANTS FOR u9") == ["GRANT SELECT ON d.t TO u9", "GRANT INSERT ON x.* TO u9"]
 
 
+def test_session_rights(access: Access) -> None:
+    """What an engine is to enforce for a user: grants with those of roles, settings in ClickHouse's order, row conditions."""
+    prepared(access)(
+        "CREATE SETTINGS PROFILE base SETTINGS max_threads = 1",
+        "CREATE SETTINGS PROFILE to_user SETTINGS max_threads = 2, max_block_size = 5 TO u",
+        "CREATE ROLE inner",
+        "CREATE ROLE outer SETTINGS max_threads = 3",
+        "GRANT inner TO outer",
+        "CREATE USER u DEFAULT ROLE outer DEFAULT DATABASE d SETTINGS PROFILE base, readonly = 2",
+        "GRANT SELECT ON d.* TO inner",
+        "GRANT READ ON S3 TO u",
+        "CREATE ROW POLICY a ON d.t USING x = 1 TO u",
+        "CREATE ROW POLICY b ON d.t USING x = 2 TO inner",
+        "CREATE ROW POLICY c ON d.* AS RESTRICTIVE USING y TO ALL",
+        "CREATE ROW POLICY other ON e.t USING z TO u9",
+        "CREATE QUOTA q FOR INTERVAL 1 day MAX queries = 1 TO outer",
+    )
+    rights = access.control.rights_of("u")
+    assert sorted(rights.grants) == ["GRANT READ ON S3 TO default", "GRANT SELECT ON d.* TO default"]
+    assert [(setting.name, setting.value) for setting in rights.settings] == [
+        ("max_threads", "2"),
+        ("max_block_size", "5"),
+        ("max_threads", "3"),
+        ("max_threads", "1"),
+        ("readonly", "2"),
+    ]
+    assert rights.row_filters == {("d", "t"): "((x = 1) OR (x = 2)) AND (y)", ("d", ""): "(y)"}
+    assert rights.quota is not None and rights.quota.name == "q" and rights.default_database == "d"
+    alone = access.control.rights_of("u", [])
+    assert alone.grants == ["GRANT READ ON S3 TO default"] and alone.quota is None
+    assert alone.row_filters["d", "t"] == "((x = 1)) AND (y)"
+
+
 def test_check_statement(access: Access) -> None:
     """The statement for the real engine to judge: references replaced by stubs, cluster and storage left out."""
 

@@ -42,6 +42,8 @@ SCRIPT = [
     "CREATE QUOTA q KEYED BY ip_address IPV4_PREFIX_BITS 24 FOR RANDOMIZED INTERVAL 1 day MAX "
     "queries = 1, execution_time = 1.5 TO ALL EXCEPT u",
     "CREATE ROW POLICY w ON d.* AS RESTRICTIVE USING x = 'a\\'b' TO u",
+    "CREATE USER nothing HOST NONE DEFAULT ROLE NONE GRANTEES NONE",
+    "CREATE QUOTA none TO NONE",
     "CREATE USER gone",
     "DROP USER gone",
     "ALTER USER u RENAME TO `ü 'n`",
