@@ -71,6 +71,11 @@ class SettingTypes:
             return plain
         return str(rows[0]["value"]) if rows else plain
 
+    def _cores(self) -> str:
+        """How many threads `auto` means: the value of a setting that nobody has changed, `auto(N)`."""
+        (row,) = self._rows("SELECT default FROM system.settings WHERE name = 'max_threads'")
+        return re.sub(r"\D", "", str(row["default"]))
+
     def shown(self, name: str, value: str) -> str:
         """A stored value as SHOW CREATE prints it."""
         kind = self.type(name)

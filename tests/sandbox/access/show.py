@@ -83,7 +83,7 @@ def create_statement(access: AccessControl, entity: Entity, secrets: bool) -> st
             parts.append("AS RESTRICTIVE" if access.release >= (25, 9) else "AS restrictive")
         if entity.filter:
             parts.append(f"FOR SELECT USING {entity.filter}")
-    if isinstance(entity, (SettingsProfile, Quota, RowPolicy)) and (entity.to.all or entity.to.ids):
+    if isinstance(entity, (SettingsProfile, Quota, RowPolicy)) and (entity.to.all or access.names(entity.to.ids)):
         parts.append("TO " + ids_text(access, entity.to, "ALL"))
     return " ".join(part for part in parts if part)
 
@@ -192,7 +192,7 @@ def interval_text(limits: Limits) -> str:
     unit = next(
         u
         for u in ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
-        if limits.duration % UNITS[u] == 0
+        if limits.duration % UNITS[u] == 0 and (limits.duration or u == "second")
     )
     text = f"{'RANDOMIZED ' if limits.randomized else ''}INTERVAL {limits.duration // UNITS[unit]} {unit}"
     values = [f"{name} = {number(limits.max[name])}" for name in LIMIT_NAMES if name in limits.max]
@@ -268,10 +268,10 @@ def show_grants(access: AccessControl, grantee: Grantee, implicit: bool = False,
     lines = grant_lines(access, rights, grantee.name)
     if not final:
         for admin in (False, True):
-            names = access.names(role for role, option in grantee.roles.items() if option == admin)
-            if names:
-                option = " WITH ADMIN OPTION" if admin else ""
-                lines.append(f"GRANT {', '.join(map(quote, names))} TO {quote(grantee.name)}{option}")
+            roles = [role for role, option in grantee.roles.items() if option == admin]
+            if roles:  # NONE: they have all been dropped
+                names = ", ".join(map(quote, access.names(roles))) or "NONE"
+                lines.append(f"GRANT {names} TO {quote(grantee.name)}{' WITH ADMIN OPTION' if admin else ''}")
     return lines
 
 
@@ -406,11 +406,7 @@ def _list(access: AccessControl, statement: Show, session: SessionInfo) -> Table
         return Table([("name", "String")], [(quota.name,)] if quota else [])
     if statement.kind == "ROW POLICY":
         policies = [p for p in access.all_of(RowPolicy) if _policy_fits(p, statement, session)]
-        if statement.table is not None:
+        if statement.table is not None and statement.table[1]:
             return Table([("short_name", "String")], sorted((p.short_name,) for p in policies))
-        if statement.short_names:
-            return Table(
-                [("concat(database, '.', table)", "String")], sorted((f"{p.database}.{p.table}",) for p in policies)
-            )
         return Table([("name", "String")], sorted((p.name,) for p in policies))
     return Table([("name", "String")], sorted((e.name,) for e in access.all_of(KINDS[statement.kind])))

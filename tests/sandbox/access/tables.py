@@ -137,8 +137,7 @@ def _profiles(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
 
 def _elements(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     def of(owner: Row, settings: list[Setting]) -> Iterable[Row]:
-        index = 0
-        for setting in settings:
+        for index, setting in enumerate(settings):  # a profile that is gone has its number still
             row: Row = {**owner, "index": index}
             if setting.profile:
                 name = access.name_of(setting.profile)
@@ -153,7 +152,6 @@ def _elements(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
                     "max": setting.max,
                     "writability": setting.writability,
                 }
-            index += 1
             yield row
 
     for user in access.all_of(User):

@@ -496,14 +496,14 @@ def test_what_users_without_rights_may_not_do(access: Access) -> None:
 
 
 def test_session_rights(access: Access) -> None:
-    """What an engine is to enforce for a user: grants with those of roles, settings in ClickHouse's order, row conditions."""
+    """What an engine is to enforce for a user: grants of its own and of roles, settings in order, row conditions."""
     prepared(access)(
         "CREATE SETTINGS PROFILE base SETTINGS max_threads = 1",
-        "CREATE SETTINGS PROFILE to_user SETTINGS max_threads = 2, max_block_size = 5 TO u",
         "CREATE ROLE inner",
         "CREATE ROLE outer SETTINGS max_threads = 3",
         "GRANT inner TO outer",
         "CREATE USER u DEFAULT ROLE outer DEFAULT DATABASE d SETTINGS PROFILE base, readonly = 2",
+        "CREATE SETTINGS PROFILE to_user SETTINGS max_threads = 2, max_block_size = 5 TO u",
         "GRANT SELECT ON d.* TO inner",
         "GRANT READ ON S3 TO u",
         "CREATE ROW POLICY a ON d.t USING x = 1 TO u",
