@@ -80,6 +80,10 @@ class Case:
     settings: dict[str, str] = field(default_factory=dict)
     address: str = "127.0.0.1"
 
+    def is_right(self, code: int) -> bool:
+        """Whether this error code (0 for none) is what should come of it."""
+        return code in self.refused if self.refused else code == 0
+
 
 def _ingest(what: str, sql: str, *refused: int, **more: object) -> Case:
     return Case("ingest", what, sql, refused, address=str(more.get("address", INGEST_ADDRESS)))
