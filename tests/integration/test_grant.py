@@ -61,8 +61,9 @@ SCOPES: list[tuple[str, str, tuple[int, int]]] = [
     ("*.*", "FILE, S3, URL", (0, 0)),
     ("S3", "READ", (25, 7)),
     ("*", "WRITE", (25, 7)),
-    ("g_team*", "CREATE USER, DROP USER", (25, 9)),
-    ("g_someone", "ALTER USER, IMPERSONATE", (25, 9)),
+    ("g_team*", "CREATE USER, DROP USER", (25, 5)),
+    ("g_someone", "ALTER USER, DROP ROLE", (25, 5)),
+    ("g_someone", "IMPERSONATE", (25, 9)),
 ]
 
 

@@ -530,7 +530,7 @@ def test_no_privilege(module: Module, scratch: Any, privilege: str) -> None:
 @pytest.mark.parametrize("case", WILDCARDS)
 def test_wildcards(same_rights: Callable[..., None], version: tuple[int, int], case: str) -> None:
     """Prefixes of names."""
-    if version < (24, 10) or (case == "of users" and version < (25, 9)):
+    if version < (24, 10) or (case == "of users" and version < (25, 5)):
         pytest.skip("this version has no such wildcards")
     same_rights(WILDCARDS[case])
 

@@ -458,6 +458,20 @@ def test_on_cluster(module: Module, failed: Module, admin: Any, world: None, use
     options: Options = {"cluster": clusters[0], "name": user}
     made = module("user", {**options, **FULL}, check=True)
     assert len(made["statements"]) == 4 and all(clause in line for line in made["statements"])
+    others = {
+        "role": {"name": "u new", "roles": FULL["roles"], "profiles": FULL["profiles"]},
+        "settings_profile": {"name": "u new", "apply_to": {"all": True}},
+        "grant": {
+            "grantee": "u first",
+            "privileges": [{"privilege": ["SELECT"], "scope": ["*.*"], "grant_option": True}],
+            "partial_revokes": [{"privilege": ["SELECT"], "scope": ["system.*"]}],
+            "roles": [{"name": "u third"}],
+        },
+        "database": {"name": "u new"},
+    }
+    for kind, wished in others.items():
+        statements = module(kind, {"cluster": clusters[0], **wished}, check=True)["statements"]
+        assert statements and all(clause in line for line in statements), statements
     try:
         admin.query(f"DROP ROLE IF EXISTS u_probe {clause}")
     except ServerSaid as without_keeper:
