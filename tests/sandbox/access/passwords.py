@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -30,8 +31,9 @@ def _double_sha1(text: str) -> str:
 
 
 def _scram(text: str, salt: str) -> str:
-    """The salted password of SCRAM-SHA-256, 4096 rounds as ClickHouse does."""
-    return hashlib.pbkdf2_hmac("sha256", text.encode("utf-8", "surrogateescape"), salt.encode(), 4096).hex().upper()
+    """The salted password of SCRAM-SHA-256, 4096 rounds as ClickHouse does; the salt is base64."""
+    key = base64.b64decode(salt + "=" * (-len(salt) % 4))
+    return hashlib.pbkdf2_hmac("sha256", text.encode("utf-8", "surrogateescape"), key, 4096).hex().upper()
 
 
 def _bcrypt(text: str, factor: int) -> str:

@@ -59,6 +59,8 @@ class SettingTypes:
             written = plain = "1" if written == "true" else "0"
         if kind == "Bool":
             return {"true": "1", "false": "0"}.get(plain.lower(), plain)
+        if kind == "MaxThreads" and (plain == "0" or plain.startswith("auto")):
+            return self._cores()
         if kind in INTEGERS and re.fullmatch(r"-?\d+", plain):
             return plain
         if kind == "String" and written.startswith("'"):

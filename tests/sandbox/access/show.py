@@ -312,9 +312,10 @@ def _text_table(title: str, lines: Iterable[str]) -> Table:
 
 
 def _secrets(access: AccessControl, session: SessionInfo) -> bool:
-    return access.options.display_secrets and session.settings.get(
-        "format_display_secrets_in_show_and_select", "0"
-    ) in ("1", "true")
+    """Server, session and privilege must all agree to show them."""
+    asked = session.settings.get("format_display_secrets_in_show_and_select", "0") in ("1", "true")
+    privilege = Element(access.privileges.mask("displaySecretsInShowAndSelect"))
+    return access.options.display_secrets and asked and access.session_rights(session).contains(privilege)
 
 
 def require(access: AccessControl, session: SessionInfo, privilege: str) -> None:

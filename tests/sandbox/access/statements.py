@@ -284,9 +284,9 @@ class _Parser(Cursor):
         result = Names()
 
         def one() -> None:
-            if self.token.kind == "name" and self.take("NONE"):
+            if self.keyword("NONE"):
                 return
-            if self.take("ALL") or self.take("ANY"):
+            if self.keyword("ALL") or self.keyword("ANY"):
                 result.all = True
             elif self.take("CURRENT_USER"):
                 result.names.append(CURRENT_USER)
@@ -296,7 +296,7 @@ class _Parser(Cursor):
         def excluded() -> None:
             if self.take("CURRENT_USER"):
                 result.excluded.append(CURRENT_USER)
-            elif not self.take("NONE"):
+            elif not self.keyword("NONE"):
                 result.excluded.append(self.reference(stub))
 
         self.list(one)
@@ -410,7 +410,7 @@ class _Parser(Cursor):
         elif self.take("HOST"):
             result.hosts = self.hosts()
         if self.take("DEFAULT", "DATABASE"):
-            result.default_database = "" if self.token.kind == "name" and self.take("NONE") else self.name()
+            result.default_database = "" if self.keyword("NONE") else self.name()
         if self.take("ROLE"):
             result.roles = self.names("probe_role")
         if self.take("DEFAULT", "ROLE"):
@@ -522,7 +522,7 @@ class _Parser(Cursor):
         start = self.at
         if self.take("SETTINGS"):
             change.drop_all_settings = change.drop_all_profiles = True
-            if not (self.token.kind == "name" and self.take("NONE")):
+            if not self.keyword("NONE"):
                 self.list(lambda: change.add.append(self.setting()))
         else:
             while self.settings_action(change):

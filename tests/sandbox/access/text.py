@@ -94,6 +94,12 @@ class Cursor:
             self.at += len(words)
         return found
 
+    def keyword(self, word: str) -> bool:
+        """Go over a keyword that could be a name: the formatter writes keywords in capitals and names as they are."""
+        found = self.token.kind == "name" and self.token.text == word
+        self.at += found
+        return found
+
     def expect(self, *words: str) -> None:
         """Go over these keywords, which must come next. Raises ValueError."""
         if not self.take(*words):
