@@ -90,7 +90,7 @@ WRITES = [
     ("role", {"name": "p_role", "settings": [{"name": "max_threads", "value": 3}]}, "ALTER ROLE"),
     ("role", {"name": "p_role", "state": "absent"}, "DROP ROLE"),
     ("settings_profile", {"name": "p_new"}, "CREATE SETTINGS PROFILE"),
-    ("settings_profile", {"name": "p_profile", "settings": [{"name": "readonly", "value": 1}]}, "ALTER SETTINGS PROFILE"),
+    ("settings_profile", {"name": "p_profile", "profiles": ["default"]}, "ALTER SETTINGS PROFILE"),
     ("settings_profile", {"name": "p_profile", "state": "absent"}, "DROP SETTINGS PROFILE"),
     ("grant", {"grantee": "p_user", "roles": [{"name": "p_role"}]}, "ROLE ADMIN"),
     ("user", {"name": "p_user", "roles": []}, "ROLE ADMIN"),

@@ -1,4 +1,4 @@
-"""Real playbooks: check, apply, apply again, verify. A play of one's own, and hardened.clickstack.access as installed."""
+"""Real playbooks: check, apply, again, verify. A play of one's own, and the installed hardened.clickstack.access."""
 
 from __future__ import annotations
 
