@@ -25,6 +25,8 @@ export ANSIBLE_LOCALHOST_WARNING := false
 export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
+# The ClickHouse versions that the sandbox answers as in the tests.
+export SANDBOX_VERSIONS ?= 26.9 25.8 24.8
 
 .PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
 	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration artifact bench release-notes
