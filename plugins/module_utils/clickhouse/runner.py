@@ -95,7 +95,7 @@ def _converge(module: AnsibleModule, entity_type: EntityType, session: Session) 
         if outcome.error is not None:
             module.fail_json(
                 msg=f"{outcome.error.message} Done: {len(outcome.done)}, pending: {len(outcome.pending)};"
-                " a second run finishes the work.",
+                " once that is mended, a second run finishes the work.",
                 changed=bool(outcome.done) or outcome.unknown is not None,
                 code=outcome.error.code,
                 error_name=outcome.error.name,
