@@ -31,7 +31,8 @@ options:
     required: true
   state:
     description:
-      - V(absent) takes away all privileges and all roles; nothing can be listed then. The grantee itself stays.
+      - V(absent) takes away all privileges and all roles; nothing can be listed then. The grantee itself stays; one
+        that does not exist has nothing to take.
     type: str
     choices: [present, absent]
     default: present

@@ -91,7 +91,7 @@ class Login:
             **{
                 key[len("login_") :]: value
                 for key, value in options.items()
-                if key.startswith("login_") and value is not None
+                if key.startswith("login_") and value not in (None, "")  # empty: as if it was not given
             }
         )
         for name in ("ca_cert", "client_cert", "client_key", "server_host_name"):

@@ -16,6 +16,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.con
     Login,
     Session,
 )
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import grant
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
     Change,
     EntityType,
@@ -74,10 +75,13 @@ def _converge(module: AnsibleModule, entity_type: EntityType, session: Session) 
         options = {key: options.get(key) for key in ("name", "state", "storage", "cluster", "allow_lockout")}
     wish = entity_type.wish(options, server)
     current = entity_type.read(server, [wish.name]).get(wish.name)
-    # References are looked up before anything is changed; in check mode an earlier task may only pretend to make them.
     refs = list(wish.refs) if wish.present else []
     if entity_type.kind == "grant" and current is None:
-        refs.insert(0, _grantee(wish.name))
+        if options["state"] == "absent":
+            module.exit_json(**_result(Change(entity_type.kind, wish.name, None, None), None))
+        refs.insert(0, Ref(("user", "role"), wish.name, "grantee"))
+        current = grant.nothing(server)
+    # References are looked up before anything is changed; in check mode an earlier task may only pretend to make them.
     for ref in server.missing(refs) if refs else []:
         problem = f"{' or '.join(ref.kinds).replace('_', ' ')} {ref.name} does not exist"
         if not module.check_mode:
@@ -105,10 +109,6 @@ def _converge(module: AnsibleModule, entity_type: EntityType, session: Session) 
                 pending=list(outcome.pending),
             )
     module.exit_json(**result)
-
-
-def _grantee(name: str) -> Ref:
-    return Ref(("user", "role"), name, "grantee")
 
 
 def _result(change: Change, password: str | None) -> dict[str, Any]:

@@ -153,9 +153,14 @@ def _rights(server: Server, kind: str, names: Sequence[str]) -> dict[str, Rights
     return rights
 
 
+def nothing(server: Server) -> Current:
+    """Return what a user or role that has just been made may do."""
+    return Current({"privileges": Rights(server.privileges), "roles": []})
+
+
 def after(before: Document | None, wished: Wish, server: Server) -> Document:
     """Return the privileges and roles as they will be."""
-    had: Document = before or {"privileges": Rights(server.privileges), "roles": []}
+    had = before or nothing(server).document
     document = dict(had)
     mode = wished.extra["mode"]
     if "grants" in wished.extra:
@@ -190,7 +195,7 @@ def _roles(had: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]
 
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
     """Return the statements: what is given first, then what is taken, so that no run opens a gap."""
-    had: Document = before or {"privileges": Rights(server.privileges), "roles": []}
+    had = before or nothing(server).document
     steps = difference(had["privileges"], after["privileges"])
     verbs = [step.verb for step in steps]
     gap = GRANT in verbs and any(verb != GRANT for verb in verbs[: len(verbs) - verbs[::-1].index(GRANT)])
