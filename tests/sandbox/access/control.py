@@ -271,6 +271,7 @@ class AccessControl:
     def _create(self, statement: Create, session: SessionInfo) -> None:
         names = statement.names or [policy.full(session.database) for policy in statement.policies]
         new: list[Entity] = []
+        self._references(statement, session)
         for index, name in enumerate(names):
             entity = self._blank(statement, index, name, session)
             self._apply(entity, statement, session, name)
@@ -392,18 +393,18 @@ class AccessControl:
         self._update(self._existing(statement.kind, names, statement.storage, statement.if_exists), change)
 
     def _references(self, statement: Create, session: SessionInfo) -> None:
-        """Raise ServerError where the statement refers to what does not exist, whether or not there is an entity to
-        change."""
-        for names, roles_only in (
-            (statement.default_roles, True),
-            (statement.roles, True),
-            (statement.grantees, False),
-            (statement.to, False),
-        ):
-            if names is not None:
-                self._ids(names, session, roles_only)
+        """Raise ServerError where the statement refers to what does not exist, whether or not it changes anything.
+
+        (GRANTEES of new users are looked up when the users are there.)
+        """
+        for roles in (statement.default_roles, statement.roles):
+            if roles is not None:
+                self._ids(roles, session, True)
         if statement.settings is not None:
             self._change_settings([], statement.settings, True)
+        for names in (statement.grantees if statement.alter else None, statement.to):
+            if names is not None:
+                self._ids(names, session)
 
     def _apply(self, entity: Entity, statement: Create, session: SessionInfo, created: str | None) -> None:
         """Make an entity what the statement says. `created`: its name as written where it is new."""
@@ -615,8 +616,8 @@ class AccessControl:
                     raise ServerError(error.code, error.name, f"{error.message[:-1]}: while moving {way}") from error
 
     def _set_default_role(self, statement: SetDefaultRole, session: SessionInfo) -> None:
-        roles = self._ids(statement.roles, session, True)
         users = [self.get(User, session.user if name == CURRENT_USER else name) for name in statement.users.names]
+        roles = self._ids(statement.roles, session, True)
         self._update(users, lambda user: self._default_roles(user, roles))
 
     # GRANT and REVOKE -------------------------------------------------------------------------------------------------
@@ -678,18 +679,15 @@ class AccessControl:
         self._update(grantees, change)
 
     def _grant_roles(self, grantee: Grantee, roles: Ids, statement: Grant) -> None:
-        if statement.replace:
-            self._revoke_roles(grantee, list(grantee.roles))
+        """Grant or revoke roles. WITH ADMIN OPTION WITH REPLACE OPTION takes from the other roles the option alone."""
+        revoked = [role for role in grantee.roles if statement.replace or (statement.revoke and roles.match(role))]
+        if statement.option:
+            grantee.roles |= dict.fromkeys(revoked, False)
+        else:
+            self._revoke_roles(grantee, revoked)
         if not statement.revoke:
             for role in roles.ids:
                 grantee.roles[role] = statement.option or grantee.roles.get(role, False)
-            return
-        matching = [role for role in grantee.roles if roles.match(role)]
-        if statement.option:
-            for role in matching:
-                grantee.roles[role] = False
-        else:
-            self._revoke_roles(grantee, matching)
 
     def _revoke_roles(self, grantee: Grantee, roles: Iterable[str]) -> None:
         for role in roles:
