@@ -1,4 +1,4 @@
-"""Roles say the same in defaults/main.yml and meta/argument_specs.yml, and every variable begins with the role's name."""
+"""Roles: defaults/main.yml and meta/argument_specs.yml say the same, and every variable begins with the role's name."""
 
 from __future__ import annotations
 
