@@ -101,13 +101,13 @@ def ids_text(access: AccessControl, ids: Ids, everyone: str) -> str:
 
 
 def _user_parts(access: AccessControl, user: User, secrets: bool) -> Iterable[str]:
-    methods = [method_text(access, method, secrets) for method in user.auth]
-    if access.release >= (25, 0) or user.auth[0].type != "no_password":
-        yield "IDENTIFIED WITH " + ", ".join(methods)
+    first = user.auth[0]
+    if access.release >= (25, 0) or first.type != "no_password":
+        yield "IDENTIFIED WITH " + ", ".join(method_text(access, method, secrets) for method in user.auth)
+    elif first.valid_until:
+        yield f"VALID UNTIL {literal(moment(access, first.valid_until))}"
     if user.hosts != Hosts(any=True):
         yield "HOST " + hosts_text(user.hosts)
-    elif user.auth[0].valid_until and access.release < (25, 0) and user.auth[0].type == "no_password":
-        yield f"VALID UNTIL {literal(moment(access, user.auth[0].valid_until))}"
     if user.default_database:
         yield f"DEFAULT DATABASE {quote(user.default_database)}"
     if not user.default_roles.all or user.default_roles.excluded:
