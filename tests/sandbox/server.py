@@ -402,7 +402,10 @@ class SandboxServer:
                 raise EngineError(456, "UNKNOWN_QUERY_PARAMETER", f"Substitution `{name}` is not set.")
             return _unescape(query.parameters[name].encode("utf-8", "surrogateescape").decode("latin-1"))
 
-        return self._parser.parse(_utf8(sql_text.with_parameters(text, value)))
+        sql = _utf8(sql_text.with_parameters(text, value))
+        canonical = self._parser.parse(sql)
+        # the formatter widens READ or WRITE on a source to both, which the model does not
+        return self.access.parse(sql) if canonical.startswith(("GRANT ", "REVOKE ")) else canonical
 
     def _engine(self, session: Session) -> Engine:
         """The engine process with this session's rights."""
