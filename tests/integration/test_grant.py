@@ -68,7 +68,7 @@ SCOPES: list[tuple[str, str, tuple[int, int]]] = [
 
 
 @pytest.mark.parametrize("option", [False, True], ids=["plain", "with grant option"])
-@pytest.mark.parametrize(("scope", "privileges", "since"), SCOPES, ids=[f"{p} ON {s}" for s, p, _ in SCOPES])
+@pytest.mark.parametrize(("scope", "privileges", "since"), SCOPES, ids=[f"{p} ON {s}" for s, p, _other in SCOPES])
 def test_every_scope(
     converges: Module,
     module: Module,
@@ -280,7 +280,7 @@ REFUSED: list[tuple[Options, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "option", "reason"), REFUSED, ids=[f"{o} {r}" for _, o, r in REFUSED])
+@pytest.mark.parametrize(("options", "option", "reason"), REFUSED, ids=[f"{o} {r}" for _other, o, r in REFUSED])
 def test_refused_before_anything(
     failed: Module, admin: Any, reader: str, options: Options, option: str, reason: str
 ) -> None:

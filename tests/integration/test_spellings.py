@@ -297,7 +297,11 @@ def test_setting_values(same: Callable[..., None], kind: str) -> None:
             {"settings": [{"name": name, "value": texts[n % len(texts)]} for name, _value, texts in SETTINGS]}
             for n in range(columns if kind == "settings_profile" else 2)
         ],
-        {"settings": sorted(({"name": name, "value": value} for name, value, _ in SETTINGS), key=lambda s: s["name"])},
+        {
+            "settings": sorted(
+                ({"name": name, "value": value} for name, value, _other in SETTINGS), key=lambda s: s["name"]
+            )
+        },
     )
 
 
@@ -393,7 +397,7 @@ def grants(*lines: str) -> Options:
     """Options from lines such as `SELECT ON db.* WITH GRANT OPTION`, or `- SELECT ON db.t` for a partial revoke."""
     options: Options = {"privileges": [], "partial_revokes": []}
     for line in lines:
-        text, option, _ = line.lstrip("- ").partition(" WITH GRANT OPTION")
+        text, option, _other = line.lstrip("- ").partition(" WITH GRANT OPTION")
         privileges, scopes = text.rsplit(" ON ", 1)
         entry: Options = {"privilege": _split(privileges), "scope": _split(scopes)}
         if line.startswith("-"):

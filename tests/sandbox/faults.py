@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Forward the request, unless its turn for a fault has come."""
         body = self._body()
-        path, _, query = self.path.partition("?")
+        path, _other, query = self.path.partition("?")
         statement = dict(urllib.parse.parse_qsl(query)).get("query", "").encode() + body
         fault = self.server.proxy.next_fault(statement) if path == "/" and statement else None
         if fault is not None and fault.kind == "kill":

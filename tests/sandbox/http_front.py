@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request that may only read."""
-        path, _, text = self.path.partition("?")
+        path, _other, text = self.path.partition("?")
         self.started = time.monotonic_ns()
         self.encoding: str | None = None
         self.blocks = False
@@ -233,12 +233,12 @@ class Handler(BaseHTTPRequestHandler):
                 )
             return Credentials(as_text(user or "default"), None, names)
         if authorization:
-            scheme, _, value = authorization.partition(" ")
+            scheme, _other, value = authorization.partition(" ")
             if scheme.lower() != "basic":
                 text = f"Invalid authentication: '{scheme}' HTTP Authorization scheme is not supported."
                 raise EngineError(516, "AUTHENTICATION_FAILED", text)
             try:
-                name, _, password = base64.b64decode(value).decode("utf-8", "surrogateescape").partition(":")
+                name, _other, password = base64.b64decode(value).decode("utf-8", "surrogateescape").partition(":")
             except binascii.Error:
                 name = password = ""
             return Credentials(name or "default", password, basic=True)

@@ -260,7 +260,7 @@ class SandboxServer:
         if address in self.options.resolver:
             return self.options.resolver[address]
         try:
-            name, aliases, _ = socket.gethostbyaddr(address)
+            name, aliases, _other = socket.gethostbyaddr(address)
         except OSError:
             return []
         return [name, *aliases]
@@ -472,11 +472,11 @@ class SandboxServer:
         changes: list[tuple[int, int, str]] = []
         if statement.keyword in _REWRITTEN:
             named = sql_text.system_tables(statement, self._system, self._database(session) == "system")
-            for table in dict.fromkeys(table for _, _, table in named):
+            for table in dict.fromkeys(table for _other, _other, table in named):
                 self._may_read(table, session)
             named = [place for place in named if place[2] in TABLES]
             changes += [(start, end, f"{OVERLAY}.{table}") for start, end, table in named]
-            self._publish({table for _, _, table in named}, session)
+            self._publish({table for _other, _other, table in named}, session)
             if statement.keyword != "create":  # a view asks when it is read
                 changes += sql_text.with_functions(text, statement, self._functions(session))
         temporary = [token.lower for token in statement.tokens[:2]] == ["create", "temporary"]

@@ -106,7 +106,7 @@ def render(rights: SessionRights, overlay: str) -> str:
 def _without_grantee(line: str) -> str:
     """A GRANT or REVOKE as users.xml takes it, without TO or FROM."""
     word = " TO default" if line.startswith("GRANT") else " FROM default"
-    head, _, tail = line.rpartition(word)
+    head, _other, tail = line.rpartition(word)
     return head + tail
 
 

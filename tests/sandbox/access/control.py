@@ -195,7 +195,7 @@ class AccessControl:
         if not self.privileges.sources or not text.startswith(("GRANT", "REVOKE")) or not _ON_SOURCE.search(sql):
             return text
         found = [(match, match[2]) for match in _ON_SOURCE.finditer(sql)]
-        known = dict.fromkeys(source for _, source in found if source != "*")
+        known = dict.fromkeys(source for _other, source in found if source != "*")
         names = {"*": "*"}
         for source, shown in zip(
             known, self.canonical([f"GRANT READ ON {source} TO probe" for source in known]), strict=True

@@ -22,7 +22,7 @@ _LOCAL = (("LIKE", "127.0.0.1"), ("LIKE", "::1"))
 
 def _network(text: str) -> Network:
     """An address, or an address with a prefix length or a mask. Raises ServerError 1000 for another text."""
-    host, _, mask = text.partition("/")
+    host, _other, mask = text.partition("/")
     try:
         # a number with a leading zero is octal, as in C's inet_aton: 010.0.0.1 is 8.0.0.1
         address = socket.inet_ntoa(socket.inet_aton(host)) if re.fullmatch(r"\d+(\.\d+){3}", host) else host

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -32,6 +33,11 @@ class Ids:
     def match(self, entity_id: str) -> bool:
         """Whether this id is in the set."""
         return entity_id not in self.excluded if self.all else entity_id in self.ids
+
+    def applies(self, ids: Iterable[str]) -> bool:
+        """Whether the set is for a user with these enabled roles: it names one of them and excludes none."""
+        found = set(ids)
+        return (self.all or not found.isdisjoint(self.ids)) and found.isdisjoint(self.excluded)
 
 
 @dataclass

@@ -41,7 +41,7 @@ def session_rights(access: AccessControl, user: User, enabled_roles: list[str] |
     )
     result.settings = effective_settings(access, user, roles)
     result.row_filters = row_filters(access, ids)
-    result.quota = next((q for q in access.all_of(Quota) if any(q.to.match(i) for i in ids)), None)
+    result.quota = next((q for q in access.all_of(Quota) if q.to.applies(ids)), None)
     return result
 
 
@@ -53,7 +53,7 @@ def effective_settings(access: AccessControl, user: User, roles: dict[str, bool]
     if default:
         elements.append(Setting(profile=default.id))
     ids = {user.id, *roles}
-    elements += [Setting(profile=p.id) for p in access.all_of(SettingsProfile) if any(p.to.match(i) for i in ids)]
+    elements += [Setting(profile=p.id) for p in access.all_of(SettingsProfile) if p.to.applies(ids)]
     for role in roles:
         entity = access.by_id(role)
         if isinstance(entity, Role):
@@ -85,7 +85,7 @@ def row_filters(access: AccessControl, ids: set[str]) -> dict[tuple[str, str], s
     result = {}
     for database, table in tables:
         here = [p for p in policies if p.database == database and p.table in (table, "")]
-        mine = [p for p in here if any(p.to.match(i) for i in ids)]
+        mine = [p for p in here if p.to.applies(ids)]
         permissive = [f"({p.filter})" for p in mine if not p.restrictive and p.filter]
         restrictive = [f"({p.filter})" for p in mine if p.restrictive and p.filter]
         if not permissive and not restrictive and access.options.users_without_row_policies_can_read_rows and not mine:

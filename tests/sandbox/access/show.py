@@ -245,9 +245,9 @@ def grant_lines(access: AccessControl, rights: Rights, name: str, exact: bool = 
         return e.names, e.wildcard, e.grant_option, e.revoke, access.privileges.parameter_type(e.mask)
 
     lines = []
-    for (_, _, option, revoke, _), group in groupby(rights.elements(shown=not exact), scope):
+    for (_other, _other, option, revoke, _other), group in groupby(rights.elements(shown=not exact), scope):
         texts = [element_texts(access, element, exact) for element in group]
-        words, target = ", ".join(words for words, _ in texts if words), texts[-1][1]
+        words, target = ", ".join(words for words, _other in texts if words), texts[-1][1]
         if not words:
             continue
         if revoke:
@@ -293,6 +293,7 @@ def answer(access: AccessControl, statement: Show, sql: str, session: SessionInf
     """Answer a SHOW statement. Raises ServerError for unknown names and missing privileges."""
     title = sql.removeprefix("SHOW ")
     if statement.what == "ACCESS":
+        require(access, session, "SHOW ACCESS")
         return _text_table("ACCESS", _all_access(access, session))
     if statement.what == "GRANTS":
         lines = []
@@ -318,26 +319,23 @@ def _secrets(access: AccessControl, session: SessionInfo) -> bool:
     return access.options.display_secrets and asked and access.session_rights(session).contains(privilege)
 
 
-def require(access: AccessControl, session: SessionInfo, privilege: str) -> None:
-    """Raise ServerError 497 unless the session may do this."""
+def require(access: AccessControl, session: SessionInfo, privilege: str, said: str = "") -> None:
+    """Raise ServerError 497 unless the session may do this; `said`: what the error names instead."""
     if not access.session_rights(session).contains(Element(access.privileges.mask(privilege))):
         raise ServerError(
             497,
             "ACCESS_DENIED",
             f"{session.user}: Not enough privileges. To execute this query, it's necessary to "
-            f"have the grant {privilege} ON *.*",
+            f"have the grant {said or f'{privilege} ON *.*'}",
         )
 
 
 def _all_access(access: AccessControl, session: SessionInfo) -> list[str]:
-    """Every entity the session may see, by kind and name, each user and role followed by its grants at the end."""
+    """Every entity by kind and name, then the grants of all users and roles."""
     secrets = _secrets(access, session)
-    rights = access.session_rights(session)
     lines: list[str] = []
     grants: list[str] = []
     for kind in ("USER", "ROLE", "SETTINGS PROFILE", "ROW POLICY", "QUOTA"):
-        if not rights.contains(Element(access.privileges.mask(READ_PRIVILEGES[kind]))):
-            continue
         for entity in sorted(access.all_of(KINDS[kind]), key=lambda e: e.name):
             lines.append(create_statement(access, entity, secrets))
             if isinstance(entity, Grantee):
@@ -401,10 +399,15 @@ def _list(access: AccessControl, statement: Show, session: SessionInfo) -> Table
     if statement.kind == "ROLE" and statement.modifier:
         table = access.table(f"{statement.modifier.lower()}_roles", session)
         return Table(table.columns, sorted(table.rows))
-    require(access, session, READ_PRIVILEGES[statement.kind])
     if statement.kind == "QUOTA" and statement.modifier:
-        quota = access.rights_of(session.user, session.enabled_roles).quota
-        return Table([("name", "String")], [(quota.name,)] if quota else [])
+        table = access.table("quota_usage", session)
+        return Table(table.columns, table.rows)
+    source = {"SETTINGS PROFILE": "settings_profiles", "ROW POLICY": "row_policies"}.get(
+        statement.kind, f"{statement.kind.lower()}s"
+    )
+    may = access.session_rights(session)
+    if not may.contains(Element(access.privileges.mask("SELECT"), ("system", source))):
+        require(access, session, READ_PRIVILEGES[statement.kind], f"SELECT ON system.{source}")
     if statement.kind == "ROW POLICY":
         policies = [p for p in access.all_of(RowPolicy) if _policy_fits(p, statement, session)]
         if statement.table is not None and statement.table[1]:

@@ -19,7 +19,7 @@ def table(access: AccessControl, name: str, session: SessionInfo) -> Table:
     """One system table. Raises KeyError for a table that is not about access."""
     rows = _TABLES[name](access, session)
     columns = access.columns(name)
-    known = [(column, kind) for column, kind in columns]
+    known = list(columns)
     return Table(known, [tuple(_fit(row.get(column), kind) for column, kind in known) for row in rows])
 
 
@@ -184,6 +184,20 @@ def _quota_limits(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
             }
 
 
+def _quota_usage(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
+    """What the session's quota allows; nothing counts here what was used."""
+    quota = access.rights_of(session.user, session.enabled_roles).quota
+    for limit in quota.limits if quota else ():
+        start = int(session.now) // limit.duration * limit.duration if limit.duration else int(session.now)
+        limits = {f"max_{name}": value for name, value in limit.max.items()}
+        used = {
+            name.removeprefix("max_"): 0 for name, _other in access.columns("quota_usage") if name.startswith("max_")
+        }
+        times = {"start_time": start, "end_time": start + limit.duration, "duration": limit.duration}
+        key = session.user if quota and "user_name" in quota.keys else ""
+        yield {"quota_name": quota.name if quota else "", "quota_key": key, **times, **used, **limits}
+
+
 def _row_policies(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     for policy in access.all_of(RowPolicy):
         yield {
@@ -213,7 +227,7 @@ def _enabled(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
             "role_name": access.name_of(role),
             "with_admin_option": int(admin),
             "is_current": int(role in current),
-            "is_default": int(user.default_roles.match(role) and role in user.roles),
+            "is_default": int(user.default_roles.match(role)),
         }
 
 
@@ -231,6 +245,7 @@ _TABLES = {
     "quotas": _quotas,
     "quota_limits": _quota_limits,
     "row_policies": _row_policies,
+    "quota_usage": _quota_usage,
     "user_directories": _directories,
     "enabled_roles": _enabled,
     "current_roles": _current,

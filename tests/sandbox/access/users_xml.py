@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from . import hosts as host_forms
 from .model import (
@@ -73,7 +73,7 @@ def load(access: AccessControl, path: Path) -> None:
         for node in root.iterfind(section)
         for query in node.iterfind("grants/query")
     ]
-    for (grantee, _), text in zip(grants, access.canonical([text for _, text in grants]), strict=True):
+    for (grantee, _other), text in zip(grants, access.canonical([text for _other, text in grants]), strict=True):
         statement = parse(text)
         assert isinstance(statement, Grant)
         if statement.roles:

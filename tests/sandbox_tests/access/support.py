@@ -66,7 +66,7 @@ class Access:
     def rows(self, table: str, *columns: str, **where: Any) -> list[Any]:
         """These columns of a system table's rows, for the rows in which the others have the given values."""
         result = self.control.table(table, self.session)
-        names = [name for name, _ in result.columns]
+        names = [name for name, _other in result.columns]
         dicts = [dict(zip(names, row, strict=True)) for row in result.rows]
         found = [d for d in dicts if all(d[key] == value for key, value in where.items())]
         return [d[columns[0]] if len(columns) == 1 else tuple(d[column] for column in columns) for d in found]

@@ -66,7 +66,7 @@ def test_restart(tmp_path: Path, engine: Engine) -> None:
     access = Access(tmp_path, engine)
     access(*SCRIPT)
     before = [access("SHOW ACCESS"), *(access.control.table(name, access.session).rows for name in TABLES)]
-    for _ in range(2):
+    for _other in range(2):
         access.control.close()
         access = Access(tmp_path, engine)
         assert [access("SHOW ACCESS"), *(access.control.table(name, access.session).rows for name in TABLES)] == before

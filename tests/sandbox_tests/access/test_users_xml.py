@@ -155,7 +155,7 @@ def test_grants(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
             if version == "26.9":  # earlier versions add rows that only their own tables of sources explain
                 wide = [line for (line,) in values(engine.rows(f"SHOW GRANTS FOR {everyone} WITH IMPLICIT"))]
                 assert access(f"SHOW GRANTS FOR {everyone} WITH IMPLICIT") == wide
-            columns = [name for name, _ in access.control.columns("grants")]
+            columns = [name for name, _other in access.control.columns("grants")]
             wanted = values(engine.rows(f"SELECT {', '.join(columns)} FROM system.grants"))
             got = access.control.table("grants", access.session).rows
             # what an engine is given to enforce makes the same rights again (the flags of old source privileges apart)
@@ -260,6 +260,6 @@ def test_entities(version: str, tmp_path: Path) -> None:
         assert access("SHOW ACCESS") == [line for (line,) in values(engine.rows("SHOW ACCESS"))]
         for table in TABLES:
             left_out = ("id", "granted_role_id", "valid_until")  # ids are random; a time has no JSON form in the model
-            names = [name for name, _ in access.control.columns(table) if name not in left_out]
+            names = [name for name, _other in access.control.columns(table) if name not in left_out]
             wanted = values(engine.rows(f"SELECT {', '.join(names)} FROM system.{table}"))
             assert sorted(access.rows(table, *names), key=str) == sorted(wanted, key=str), table

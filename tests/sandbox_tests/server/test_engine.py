@@ -48,7 +48,10 @@ def test_literals_come_back(parser: Engine, text: str) -> None:
 def test_statements_are_read_right() -> None:
     def tables(text: str, in_system: bool = False) -> list[str]:
         return [
-            name for _, _, name in sql_text.system_tables(sql_text.read(text), frozenset(("users", "roles")), in_system)
+            name
+            for _other, _other, name in sql_text.system_tables(
+                sql_text.read(text), frozenset(("users", "roles")), in_system
+            )
         ]
 
     assert tables('SELECT * FROM system.users, `system`."roles"') == ["users", "roles"]
