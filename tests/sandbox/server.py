@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import time
+import urllib.parse
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +49,7 @@ TABLES = frozenset(
         "user_directories",
         "enabled_roles",
         "current_roles",
+        "quota_usage",
     )
 )
 # Statements that may manage access: everything else goes to the engine unparsed
@@ -413,7 +415,7 @@ class SandboxServer:
         if rights.row_filters:
             functions = self._functions(session)
             filters = {place: _with_functions(text, functions) for place, text in rights.row_filters.items()}
-            rights = replace(rights, row_filters=filters)
+            rights = replace(rights, row_filters=self._by_table(filters))
         xml = users_xml.render(rights, OVERLAY)
         name = hashlib.sha256(xml.encode()).hexdigest()[:16]
         users = self._directory / "configs" / f"{name}.users.xml"
@@ -426,6 +428,18 @@ class SandboxServer:
                 )
             )
         return self._pool.use(config)
+
+    def _by_table(self, filters: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+        """Row filters with those of a whole database written out for its tables that have none of their own.
+
+        The engine would join a database's filter and a table's with OR; the model has combined them already.
+        """
+        result = {place: text for place, text in filters.items() if place[1]}
+        for (database, table), text in filters.items():
+            escaped = re.sub(r"\W", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode()), database, flags=re.ASCII)
+            for file in (self._directory / "engine" / "metadata" / escaped).glob("*.sql") if not table else ():
+                result.setdefault((database, urllib.parse.unquote(file.stem)), text)
+        return result
 
     def _before(self, session: Session, query: Query) -> list[str]:
         """The statements that bring a fresh engine session where this request starts, as ClickHouse's HTTP handler
@@ -468,8 +482,16 @@ class SandboxServer:
         if any(first.lower == "into" and second.lower == "outfile" for first, second in pairwise(statement.tokens)):
             raise EngineError(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed.")
         engine = self._engine(session)
-        before = self._before(session, query)
         changes: list[tuple[int, int, str]] = []
+        changeable = users_xml.changeable_in_readonly(self._rights(session).settings)
+        clause = sql_text.settings_clause(statement) if changeable else None
+        if clause and changeable.issuperset(name for name, _value in clause[2]):
+            # the engine would refuse them in readonly mode: they go before it, as those of the request do
+            changes.append((clause[0], clause[1], ""))
+            query = replace(query, settings=[*query.settings, *clause[2]])
+        before = self._before(session, query)
+        if statement.keyword == "kill" or [token.lower for token in statement.tokens[:2]] == ["show", "processlist"]:
+            self._may_read("processes", session)
         if statement.keyword in _REWRITTEN:
             named = sql_text.system_tables(statement, self._system, self._database(session) == "system")
             for table in dict.fromkeys(table for _other, _other, table in named):
@@ -573,7 +595,7 @@ class SandboxServer:
         to = [
             profile
             for profile in self.access.all_of(SettingsProfile)
-            if any(profile.to.match(one) for one in (user.id, *roles))
+            if profile.to.applies((user.id, *roles))
         ]
         names = ["default", *(profile.name for profile in to), *(self.access.name_of(profile) or "" for profile in own)]
         return list(dict.fromkeys(filter(None, names)))
@@ -586,6 +608,9 @@ class SandboxServer:
         if message.startswith("default: "):
             message = f"{session.user}: {message[9:]}"
         message = message.replace("prohibited for the user default", f"prohibited for the user {session.user}")
+        if error.code == 201 and (quota := self._rights(session).quota) is not None:
+            message = message.replace("Quota for user `default`", f"Quota for user `{session.user}`")
+            message = message.replace("Name of quota template: `default`", f"Name of quota template: `{quota.name}`")
         if (
             query.read_only
             and not self._read_only(session)
@@ -676,7 +701,7 @@ class SandboxServer:
             mark = (
                 self.access.version,
                 (session.user, tuple(session.roles or ()))
-                if name.endswith("d_roles") or name == "current_roles"
+                if name in ("enabled_roles", "current_roles", "quota_usage")
                 else None,
             )
             if self._published.get(name) != mark:

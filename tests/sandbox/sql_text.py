@@ -115,6 +115,26 @@ def read(text: str) -> Statement:
     return Statement(keyword, tuple(found), end, second_at, output_format, data)
 
 
+def settings_clause(statement: Statement) -> tuple[int, int, list[tuple[str, str]]] | None:
+    """Where the SETTINGS clause at a query's end starts and ends, and its names and values; None without a plain one."""
+    found = statement.tokens
+    starts = [index for index, token in enumerate(found) if token.lower == "settings" and token.kind == "word"]
+    if not starts:
+        return None
+    pairs: list[tuple[str, str]] = []
+    at = starts[-1] + 1
+    while len(found) > at + 2 and found[at + 1].text == "=":
+        value = found[at + 2]
+        pairs.append((found[at].identifier or "", unquoted(value) if value.kind == "string" else value.text))
+        at += 3
+        if at == len(found) or found[at].text != ",":
+            break
+        at += 1
+    if not pairs or (at < len(found) and found[at].lower != "format"):
+        return None
+    return found[starts[-1]].start, found[at - 1].end, pairs
+
+
 def splice(text: str, changes: list[tuple[int, int, str]]) -> str:
     """`text` with each (start, end, replacement) put in."""
     for start, end, replacement in sorted(changes, reverse=True):
