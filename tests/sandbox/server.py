@@ -436,9 +436,10 @@ class SandboxServer:
         """
         result = {place: text for place, text in filters.items() if place[1]}
         for (database, table), text in filters.items():
-            escaped = re.sub(r"\W", lambda sign: "".join(f"%{byte:02X}" for byte in sign[0].encode()), database, flags=re.ASCII)
-            for file in (self._directory / "engine" / "metadata" / escaped).glob("*.sql") if not table else ():
-                result.setdefault((database, urllib.parse.unquote(file.stem)), text)
+            if not table:
+                escaped = re.sub(rb"\W", lambda sign: b"%%%02X" % ord(sign[0]), database.encode()).decode()
+                for file in (self._directory / "engine" / "metadata" / escaped).glob("*.sql"):
+                    result.setdefault((database, urllib.parse.unquote(file.stem)), text)
         return result
 
     def _before(self, session: Session, query: Query) -> list[str]:
@@ -592,11 +593,7 @@ class SandboxServer:
     def _profiles(self, user: User, roles: set[str]) -> list[str]:
         """The names of the profiles that count for a user, without those they inherit."""
         own = [setting.profile for setting in user.settings if setting.profile]
-        to = [
-            profile
-            for profile in self.access.all_of(SettingsProfile)
-            if profile.to.applies((user.id, *roles))
-        ]
+        to = [profile for profile in self.access.all_of(SettingsProfile) if profile.to.applies((user.id, *roles))]
         names = ["default", *(profile.name for profile in to), *(self.access.name_of(profile) or "" for profile in own)]
         return list(dict.fromkeys(filter(None, names)))
 

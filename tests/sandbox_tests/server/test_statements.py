@@ -97,7 +97,7 @@ SHOW CREATE ROW POLICY p ON db.t
 SHOW ROW POLICIES
 SHOW PROFILES
 SELECT name, storage, auth_type, host_ip FROM system.users ORDER BY name
-SELECT user_name, role_name, access_type, database, table, column, is_partial_revoke, grant_option FROM system.grants WHERE user_name = 'u' OR role_name = 'r' ORDER BY ALL
+SELECT user_name, access_type, database, table, column, is_partial_revoke, grant_option FROM system.grants WHERE user_name = 'u' OR role_name = 'r' ORDER BY ALL
 SELECT user_name, role_name, granted_role_name, granted_role_is_default, with_admin_option FROM system.role_grants ORDER BY ALL
 SELECT profile_name, user_name, role_name, index, setting_name, value, min, max, writability, inherit_profile FROM system.settings_profile_elements ORDER BY ALL
 SELECT name, short_name, database, table, select_filter, is_restrictive, apply_to_list FROM system.row_policies
