@@ -116,7 +116,7 @@ def read(text: str) -> Statement:
 
 
 def settings_clause(statement: Statement) -> tuple[int, int, list[tuple[str, str]]] | None:
-    """Start and end of the SETTINGS clause at a query's end, and its names and values; None if there is no plain one."""
+    """Start and end of the SETTINGS clause at a query's end, and its names and values; None where none is plain."""
     found = statement.tokens
     starts = [index for index, token in enumerate(found) if token.lower == "settings" and token.kind == "word"]
     if not starts:
