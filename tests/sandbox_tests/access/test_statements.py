@@ -453,7 +453,7 @@ def test_lists(access: Access) -> None:
     access("CREATE USER admin", "GRANT r1 TO r2", "GRANT r2 TO admin WITH ADMIN OPTION")
     access.session.user = "admin"
     assert access("SHOW CURRENT ROLES") == [("r2", 1, 1)]
-    assert access("SHOW ENABLED ROLES") == [("r1", 0, 0, 0), ("r2", 1, 1, 1)]
+    assert access("SHOW ENABLED ROLES") == [("r1", 0, 0, 1), ("r2", 1, 1, 1)]
 
 
 def test_what_users_without_rights_may_not_do(access: Access) -> None:
