@@ -26,6 +26,7 @@ from .access import AccessControl, AuthMethod, ServerError, SessionInfo, Session
 from .access import Options as AccessOptions
 from .access import hosts as access_hosts
 from .access import passwords as access_passwords
+from .access.implicit import OPEN, OPENED
 from .access.model import Role, SettingsProfile
 from .access.rights import Element
 from .access.text import backquote
@@ -74,39 +75,6 @@ _ON_CLUSTER = frozenset(
 )
 _READS = frozenset(("select", "with", "show", "describe", "desc", "explain", "exists", "check", "from", "values"))
 _REWRITTEN = frozenset(("select", "with", "describe", "desc", "explain", "insert", "create", "from"))
-# What everyone may read of `system` (measured on 24.8 and 25.8); chDB has the server setting that opens all of it
-_OPEN = frozenset(
-    (
-        "aggregate_function_combinators",
-        "collations",
-        "columns",
-        "contributors",
-        "current_roles",
-        "data_type_families",
-        "database_engines",
-        "databases",
-        "enabled_roles",
-        "formats",
-        "functions",
-        "licenses",
-        "one",
-        "privileges",
-        "quota_usage",
-        "settings",
-        "table_engines",
-        "table_functions",
-        "tables",
-        "time_zones",
-    )
-)
-# ... and what these privileges open
-_OPENED = {
-    "users": "SHOW USERS",
-    "roles": "SHOW ROLES",
-    "row_policies": "SHOW ROW POLICIES",
-    "quotas": "SHOW QUOTAS",
-    "settings_profiles": "SHOW SETTINGS PROFILES",
-}
 # The engine's answers to a statement whose privileges and values are right: only the storage's state is left to decide
 _PASSED = frozenset((514, 495, 192, 511, 180, 199, 523))
 
@@ -199,7 +167,7 @@ class SandboxServer:
             self._directory / "access",
             self._parser,
             self._users.path,
-            AccessOptions(display_secrets=self.options.display_secrets),
+            AccessOptions(display_secrets=self.options.display_secrets, system_is_open=False),
         )
         self._system = frozenset(
             row["name"] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = 'system'")
@@ -552,13 +520,13 @@ class SandboxServer:
 
         (`select_from_system_db_requires_grant`, on in ClickHouse's config.xml; chDB knows no such server settings.)
         """
-        if table in _OPEN:
+        if table in OPEN:
             return
         rights = self.access.session_rights(SessionInfo(session.user, session.roles))
         privileges = self.access.privileges
         if rights.contains(Element(privileges.mask("SELECT"), ("system", table))):
             return
-        if table in _OPENED and rights.contains(Element(privileges.mask(_OPENED[table]))):
+        if table in OPENED and rights.largest() & privileges.mask(OPENED[table]):
             return
         if any(
             e.names == ("system", table) and e.columns and e.mask & privileges.mask("SELECT") for e in rights.elements()

@@ -43,6 +43,38 @@ ONE_EACH = {
 }
 """Before 26, one engine for each source."""
 
+OPEN = (
+    "aggregate_function_combinators",
+    "collations",
+    "columns",
+    "contributors",
+    "current_roles",
+    "data_type_families",
+    "database_engines",
+    "databases",
+    "enabled_roles",
+    "formats",
+    "functions",
+    "licenses",
+    "one",
+    "privileges",
+    "quota_usage",
+    "settings",
+    "table_engines",
+    "table_functions",
+    "tables",
+    "time_zones",
+)
+"""Tables of `system` that everyone may read (measured on 24.8 and 25.8)."""
+OPENED = {
+    "users": "SHOW USERS",
+    "roles": "SHOW ROLES",
+    "row_policies": "SHOW ROW POLICIES",
+    "quotas": "SHOW QUOTAS",
+    "settings_profiles": "SHOW SETTINGS PROFILES",
+}
+"""... and those that a privilege opens, wherever it is granted."""
+
 
 def add_implicit(access: AccessControl, rights: Rights) -> Rights:
     """The rights with what follows from them, and with what everybody may do."""
@@ -52,7 +84,12 @@ def add_implicit(access: AccessControl, rights: Rights) -> Rights:
             _extend(access, tree)
     result = result.union(Rights(access.privileges))
     select = access.privileges.mask("SELECT")
-    everybody = [Element(select, (name,)) for name in ("system", "information_schema", "INFORMATION_SCHEMA")]
+    if access.options.system_is_open:
+        everybody = [Element(select, (name,)) for name in ("system", "information_schema", "INFORMATION_SCHEMA")]
+    else:
+        mask = access.privileges.mask
+        opened = [table for table, privilege in OPENED.items() if rights.largest() & mask(privilege)]
+        everybody = [Element(select, ("system", table)) for table in (*OPEN, *opened)]
     result.apply(everybody + _engines(access, result))
     return result
 

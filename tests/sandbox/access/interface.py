@@ -33,6 +33,8 @@ class Options:
     custom_settings_prefixes: tuple[str, ...] = ()
     enable_read_write_grants: bool = False
     users_without_row_policies_can_read_rows: bool = True
+    system_is_open: bool = True
+    """Not `select_from_system_db_requires_grant` and its like for information_schema: in chDB they are off."""
 
 
 @dataclass
