@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
@@ -30,6 +31,7 @@ try:
 except ImportError:
     CLICKHOUSE_CONNECT_ERROR = traceback.format_exc()
 
+ACCESS_DENIED = 497
 LOGIN_REFUSED = (516, 194)
 """AUTHENTICATION_FAILED, and REQUIRED_PASSWORD, which `default` may get instead."""
 _TELLING = 6
@@ -122,6 +124,7 @@ class Session:
 
     def __init__(self, login: Login) -> None:
         self.login = login
+        logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what it logs, the errors say
         clickhouse_common.set_setting("autogenerate_session_id", False)
         try:
             self._client = clickhouse_connect.get_client(
@@ -202,8 +205,26 @@ class Session:
             match = re.search(r"\bCode:\s*(\d+)", text)
             code = int(match[1]) if match else None
         if code is None and isinstance(error, (ClickHouseError, OSError, socket.timeout)):
-            return AccessError(f"{doing}: no answer from the server: {text}", answered=False)
-        return AccessError(f"{doing}: {text}", code, name)
+            return AccessError(f"{doing}: no answer from the server: {text}. {_advice(text, code)}", answered=False)
+        said = _SERVER_SAYS.search(text)
+        return AccessError(
+            f"{doing}: {f'Code: {code}. {said[1]}.' if said else text} {_advice(text, code)}".rstrip(), code, name
+        )
+
+
+_SERVER_SAYS = re.compile(r"DB::Exception: (.*?\([A-Z][A-Z0-9_]+\))(?=[ .]|$)", re.DOTALL)
+"""What the server itself said, out of what the driver and the interface put round it."""
+
+
+def _advice(text: str, code: int | None) -> str:
+    """What to do about the errors that are the operator's to mend."""
+    if code in LOGIN_REFUSED:
+        return "Check login_user, login_password, and whether the user's HOST admits this machine."
+    if code == ACCESS_DENIED:
+        return "Grant what is missing to login_user, or use one that has it."
+    if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
+        return "Name the authority that signed the server's certificate in login_ca_cert, and its name in login_host."
+    return "Check login_host, login_port and login_secure." if code is None else ""
 
 
 def _without_secrets(text: str, login: Login, statement: Statement | None) -> str:
