@@ -29,6 +29,7 @@ from .access import passwords as access_passwords
 from .access.implicit import OPEN, OPENED
 from .access.model import Role, SettingsProfile
 from .access.rights import Element
+from .access.session import profile_values
 from .access.text import backquote
 from .engine import Engine, EngineError, EnginePool, string_literal
 from .options import Options
@@ -286,7 +287,13 @@ class SandboxServer:
             if canonical.startswith("SET ROLE "):
                 session.roles = self._wanted_roles(canonical, session)
                 return Answer(b"", None)
-            if self.access.is_access_statement(canonical):
+            if profile := re.fullmatch(r"SET profile = '(.*)'", canonical, re.DOTALL):
+                values = profile_values(self.access, _unescape(profile[1]))
+                text = "".join(_set(values)).encode("utf-8", "surrogateescape").decode("latin-1")
+                if not text:
+                    return Answer(b"", None)
+                statement = sql_text.read(text)
+            elif self.access.is_access_statement(canonical):
                 return self._manage_access(canonical, statement, session, query)
         return self._run_on_engine(text, statement, session, query)
 
@@ -418,6 +425,8 @@ class SandboxServer:
         if query.read_only and not self._read_only(session):
             statements.append("SET readonly = 2")
         changes = dict(query.settings)
+        if "profile" in changes:  # the engine has no profiles of ours
+            changes = profile_values(self.access, changes.pop("profile")) | changes
         changeable = users_xml.changeable_in_readonly(self._rights(session).settings)
         if changeable:  # what may change in readonly mode comes first, then the mode, then what it will refuse
             early = {name: value for name, value in changes.items() if name in changeable and name != "readonly"}
@@ -465,6 +474,9 @@ class SandboxServer:
             named = sql_text.system_tables(statement, self._system, self._database(session) == "system")
             for table in dict.fromkeys(table for _other, _other, table in named):
                 self._may_read(table, session)
+            for schema, dot, view in zip(statement.tokens, statement.tokens[1:], statement.tokens[2:], strict=False):
+                if schema.lower == "information_schema" and dot.text == "." and view.identifier:
+                    self._may_read(view.identifier, session, schema.text)
             named = [place for place in named if place[2] in TABLES]
             changes += [(start, end, f"{OVERLAY}.{table}") for start, end, table in named]
             self._publish({table for _other, _other, table in named}, session)
@@ -514,25 +526,25 @@ class SandboxServer:
         elif [token.lower for token in statement.tokens[:2]] == ["create", "temporary"]:
             session.kept = True
 
-    def _may_read(self, table: str, session: Session) -> None:
-        """Raise EngineError 497 unless the session may read this table of `system`, which a server does not open to
-        all.
+    def _may_read(self, table: str, session: Session, database: str = "system") -> None:
+        """Raise EngineError 497 unless the session may read this table of `system` or information_schema, which a
+        server does not open to all.
 
         (`select_from_system_db_requires_grant`, on in ClickHouse's config.xml; chDB knows no such server settings.)
         """
-        if table in OPEN:
+        if database == "system" and table in OPEN:
             return
         rights = self.access.session_rights(SessionInfo(session.user, session.roles))
         privileges = self.access.privileges
-        if rights.contains(Element(privileges.mask("SELECT"), ("system", table))):
+        if rights.contains(Element(privileges.mask("SELECT"), (database, table))):
             return
-        if table in OPENED and rights.largest() & privileges.mask(OPENED[table]):
+        if database == "system" and table in OPENED and rights.largest() & privileges.mask(OPENED[table]):
             return
         if any(
-            e.names == ("system", table) and e.columns and e.mask & privileges.mask("SELECT") for e in rights.elements()
+            e.names == (database, table) and e.columns and e.mask & privileges.mask("SELECT") for e in rights.elements()
         ):
             return  # some columns: not looked at any closer
-        raise _denied(session, f"SELECT ON system.{table}")
+        raise _denied(session, f"SELECT ON {database}.{table}")
 
     def _functions(self, session: Session) -> dict[str, str]:
         """What the functions that tell who is asking have to answer: the engine itself only knows `default`."""

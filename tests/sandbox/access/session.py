@@ -64,6 +64,13 @@ def effective_settings(access: AccessControl, user: User, roles: dict[str, bool]
     return result
 
 
+def profile_values(access: AccessControl, name: str) -> dict[str, str]:
+    """The values that `SET profile = name` gives to settings. Raises ServerError 180 for an unknown profile."""
+    settings: list[Setting] = []
+    _flatten(access, [Setting(profile=access.get(SettingsProfile, name).id)], (), settings)
+    return {setting.name: setting.value for setting in settings if setting.value is not None}
+
+
 def _flatten(access: AccessControl, elements: list[Setting], above: tuple[str, ...], result: list[Setting]) -> None:
     for element in elements:
         if element.profile:

@@ -117,6 +117,7 @@ SCRIPTS = {
         @u:x SELECT * FROM system.role_grants
         @u:x SELECT count() > 0 FROM system.functions
         @u:x SHOW PROCESSLIST
+        @u:x SELECT table_name FROM information_schema.tables
         GRANT SELECT ON system.* TO u
         @u:x SELECT count() FROM system.users WHERE name = 'u'
         @u:x SHOW USERS
@@ -209,6 +210,14 @@ SCRIPTS = {
         @u:x {session_id=z} SET max_threads = 5
         @u:x {session_id=z} SELECT getSetting('max_threads')
         @u:x {nosuch=1} SELECT 1
+        CREATE SETTINGS PROFILE b SETTINGS max_execution_time = 7
+        CREATE SETTINGS PROFILE q SETTINGS INHERIT b, max_threads = 4
+        @u:x {profile=q} SELECT getSetting('max_threads'), getSetting('max_execution_time')
+        @u:x {profile=q&max_threads=2} SELECT getSetting('max_threads')
+        @u:x {profile=nosuch} SELECT 1
+        @u:x {session_id=y} SET profile = 'q'
+        @u:x {session_id=y} SELECT getSetting('max_threads')
+        @u:x SET profile = 'nosuch'
         GRANT CREATE USER, ALTER USER ON *.* TO u
         @u:x CREATE USER z SETTINGS max_threads = 9
         @u:x CREATE USER z SETTINGS max_threads = 4
