@@ -142,7 +142,7 @@ def test_the_access_playbook(playbook: Any, fresh: Sandbox, tmp_path: Path) -> N
         return playbook("hardened.clickstack.access", "-e", f"@{inputs}", *arguments, **environment, **more)
 
     default = fresh.session("default")
-    entities = "SELECT name FROM system.users UNION ALL SELECT name FROM system.roles ORDER BY name"
+    entities = "SELECT name FROM (SELECT name FROM system.users UNION ALL SELECT name FROM system.roles) ORDER BY name"
     shipped = default.query(entities)
     predicted = access("--check")
     assert predicted.code == 0 and predicted.recap["changed"] > 5, predicted.output
