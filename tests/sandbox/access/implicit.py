@@ -122,8 +122,8 @@ def _extend(access: AccessControl, tree: Tree) -> None:
                 flags |= effect
         if depth == 0 and inside & create_table:
             flags |= mask("CREATE ARBITRARY TEMPORARY TABLE")
-            if access.release >= (26, 0):
-                flags |= mask("CREATE TEMPORARY VIEW")
+        if depth == 0 and access.release >= (26, 0) and (inside | flags) & mask("CREATE VIEW"):
+            flags |= mask("CREATE TEMPORARY VIEW")
         if depth == 0 and flags & mask("SYSTEM RELOAD DICTIONARY"):
             flags |= mask("SYSTEM RELOAD EMBEDDED DICTIONARIES")
         if flags & columns:
