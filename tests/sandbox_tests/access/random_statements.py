@@ -108,7 +108,7 @@ class Random:
     def _settings(self, word: str) -> str:
         parts = [
             self._one(f"{word} {self._one(*PROFILES)}", self._setting(), self._setting())
-            for _ in range(self._random.randint(1, 3))
+            for _index in range(self._random.randint(1, 3))
         ]
         return " SETTINGS " + self._one("NONE", *[", ".join(parts)] * 9)
 
@@ -123,7 +123,7 @@ class Random:
                 f"DROP PROFILE {self._one(*PROFILES)}",
                 *("DROP ALL SETTINGS", "DROP ALL PROFILES"),
             )
-            for _ in range(self._random.randint(1, 3))
+            for _index in range(self._random.randint(1, 3))
         ]
         return self._one(" " + self._one(" ", ", ").join(parts), self._settings("PROFILE"))
 
@@ -159,7 +159,7 @@ class Random:
         text += self._maybe(0.4, " " + self._one("NOT KEYED", "KEYED BY user_name", "KEYED BY client_key, user_name"))
         intervals = [
             f"FOR {self._maybe(0.2, 'RANDOMIZED ')}INTERVAL {self._one(*INTERVALS)} {self._one(*LIMITS)}"
-            for _ in range(self._random.randint(0, 3))
+            for _index in range(self._random.randint(0, 3))
         ]
         return text + (" " + ", ".join(intervals) if intervals else "") + self._maybe(0.5, f" TO {self._names()}")
 
@@ -206,4 +206,4 @@ class Random:
         """As many statements, after a few that make sure there is something."""
         kinds = (self._user, self._role, self._profile, self._quota, self._policy, self._grant, self._drop)
         start = ["CREATE USER u1, u2", "CREATE ROLE r1, r2", "CREATE PROFILE p1, p2"]
-        return start + [self._random.choices(kinds, (5, 2, 3, 2, 2, 9, 1))[0]() for _ in range(length)]
+        return start + [self._random.choices(kinds, (5, 2, 3, 2, 2, 9, 1))[0]() for _index in range(length)]
