@@ -135,13 +135,13 @@ class Pair:
 
     def _table(self, table: str) -> tuple[list[Any], list[Any]]:
         left_out = ("id", "granted_role_id", "valid_until")  # random; SHOW CREATE tells the time
-        names = [name for name, _ in self._control.columns(table) if name not in left_out]
+        names = [name for name, _kind in self._control.columns(table) if name not in left_out]
         real = self._real.lines(
             f"SELECT {', '.join(names)} FROM system.{table} FORMAT JSONCompactEachRow",
             output_format_json_quote_64bit_integers="0",
         )
         result = self._control.table(table, SessionInfo("default", now=time.time()))
-        columns = [name for name, _ in result.columns]
+        columns = [name for name, _kind in result.columns]
         model = [[dict(zip(columns, row, strict=True))[name] for name in names] for row in result.rows]
         return sorted(map(json.loads, real), key=str), sorted(json.loads(json.dumps(model)), key=str)
 
