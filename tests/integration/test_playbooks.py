@@ -16,9 +16,10 @@ import yaml
 from clickhouse_connect import common
 
 from tests.demo.attempts import attempt, logins, variables
-from tests.demo.cases import CASES
+from tests.demo.cases import CASES, OUTSIDE
 from tests.integration.servers import NEWEST, on_newest, root
 from tests.sandbox import Sandbox, ServerSaid, start
+from tests.sandbox.real_server import VERSIONS as GENUINE
 
 READER = {"name": "pb_reader", "authentication": [{"type": "sha256_password", "password": "{{ password }}"}]}
 TASKS: list[dict[str, Any]] = [
@@ -181,3 +182,28 @@ def test_the_access_playbook(playbook: Any, fresh: Sandbox, tmp_path: Path) -> N
     assert "Neither the administrator clickstack_admin nor the bootstrap user default can log in" in refused.output
     assert "wrong one" not in refused.output and "wrong two" not in refused.output
     assert admin.query(entities) == before
+
+
+@pytest.mark.parametrize("version", sorted(GENUINE))
+@pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="closes the user default")
+def test_the_access_playbook_on_clickhouse_itself(playbook: Any, tmp_path: Path, version: str) -> None:
+    """On ClickHouse's own server, of the versions that have one here: twice, and then what each user may do.
+
+    It has no way to claim an address, so everybody comes from, and is admitted from, the server's own machine.
+    """
+    if version not in os.environ.get("SANDBOX_VERSIONS", version):
+        pytest.skip("not among SANDBOX_VERSIONS")
+    action = common.get_setting("invalid_setting_action")
+    with start(version, tls=True) as server:
+        given = variables(server.https_port, Path(str(server.ca)), server.users_d)
+        given |= {f"stack_access_{user}_host": {"local": True} for user in ("admin", "ingest", "reader")}
+        inputs = tmp_path / "inputs.yml"
+        inputs.write_text(yaml.safe_dump(given))
+        first, second = (playbook("hardened.clickstack.access", "-e", f"@{inputs}") for _run in range(2))
+        assert (first.code, second.code, second.recap["changed"]) == (0, 0, 0), first.output + second.output
+        users = logins(given)
+        tried = [case for case in CASES if case.address != OUTSIDE]
+        codes = [attempt(case, server.https_port, Path(str(server.ca)), *users[case.user]) for case in tried]
+    common.set_setting("invalid_setting_action", action)
+    wrong = [(case.user, case.what, code) for case, code in zip(tried, codes, strict=True) if not case.is_right(code)]
+    assert not wrong
