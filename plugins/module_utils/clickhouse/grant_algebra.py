@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, literal
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, literal, unquote
 
 # Levels of system.privileges.level that hold at each kind of scope; a global scope takes every level.
 _OBJECT_LEVELS = frozenset({"USER_NAME", "NAMED_COLLECTION", "TABLE_ENGINE", "DEFINER", "SOURCE"})
@@ -70,22 +70,6 @@ _TOKEN = re.compile(
     r"""|(?P<name>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")|(?P<text>'(?:[^'\\]|\\.|'')*'))""",
     re.DOTALL,
 )
-_ESCAPES = {"a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0"}
-
-
-def _unquote(token: str) -> str:
-    """The text inside a quoted token; ClickHouse keeps the backslash of an escape it does not know."""
-    quote = token[0]
-
-    def plain(match: re.Match[str]) -> str:
-        part = match[0]
-        if part[0] == quote:
-            return quote
-        if part[1] == "x":
-            return chr(int("0" + part[1:], 0))
-        return _ESCAPES.get(part[1], part[1] if part[1] in "\\`\"'" else part)
-
-    return re.sub(r"\\x[0-9A-Fa-f]{2}|\\[^x]|" + quote * 2, plain, token[1:-1], flags=re.DOTALL)
 
 
 class _Reader:
@@ -102,7 +86,7 @@ class _Reader:
                     " letters, digits and underscores into backquotes"
                 )
             kind = str(match.lastgroup)
-            self.tokens.append((kind, match[kind] if kind in ("word", "mark") else _unquote(match[kind])))
+            self.tokens.append((kind, match[kind] if kind in ("word", "mark") else unquote(match[kind])))
             end = match.end()
         self.tokens.append(("end", ""))
 
