@@ -56,7 +56,9 @@ def search_path() -> list[str]:
     A shim answers for versions that are not active, and then fails; the folders beside it hold the real ones.
     """
     shims = [folder for folder in os.get_exec_path() if Path(folder).name == "shims"]
-    plain = [folder for folder in os.get_exec_path() if folder not in shims]
+    # an environment cannot be made anew by its own interpreter
+    own = [folder for folder in os.get_exec_path() if Path(folder).resolve().is_relative_to(VENVS)]
+    plain = [folder for folder in os.get_exec_path() if folder not in (*shims, *own)]
     roots = [os.path.dirname(folder) for folder in shims]
     roots += [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv")]
     return list(dict.fromkeys(plain + [found for root in roots if root for found in pyenv_folders(root)]))
