@@ -53,13 +53,14 @@ options:
           - http
       password:
         description:
-          - For password methods, the password as text. Either this or O(authentication[].password_hash).
+          - For password methods, the password as text. If omitted, O(authentication[].password_hash) is needed.
           - V(plaintext_password) is the only method that sends and stores it as it is.
           - For V(bcrypt_password) it has at most 72 bytes, and the Python library bcrypt must be installed.
         type: str
       password_hash:
         description:
-          - For password methods, the finished hash; hexadecimal, or bcrypt's own form.
+          - For password methods, the finished hash; hexadecimal, or bcrypt's own form. If omitted,
+            O(authentication[].password) is needed.
         type: str
       salt:
         description:
@@ -74,7 +75,7 @@ options:
             is left alone. Empty means never.
         type: str
       server:
-        description: For V(ldap) and V(http), the server's name in the ClickHouse configuration. Required there.
+        description: For V(ldap) and V(http), the server's name in the ClickHouse configuration. Required there, omitted elsewhere.
         type: str
       scheme:
         description: For V(http), the scheme. If omitted or empty, C(BASIC).
@@ -83,15 +84,17 @@ options:
         description: For V(kerberos), the realm. If omitted or empty, any realm.
         type: str
       common_names:
-        description: For V(ssl_certificate), the accepted names. Either these or O(authentication[].subject_alt_names).
+        description: For V(ssl_certificate), the accepted names. If omitted, subject_alt_names are needed.
         type: list
         elements: str
       subject_alt_names:
-        description: For V(ssl_certificate), the accepted subject alternative names, as C(DNS:name) or C(URI:uri).
+        description:
+          - For V(ssl_certificate), the accepted subject alternative names, as C(DNS:name) or C(URI:uri). If omitted,
+            O(authentication[].common_names) are needed.
         type: list
         elements: str
       ssh_keys:
-        description: For V(ssh_key), the accepted public keys. Required there.
+        description: For V(ssh_key), the accepted public keys. Required there, omitted elsewhere.
         type: list
         elements: dict
         suboptions:

@@ -1,0 +1,53 @@
+"""The module pages are the manual: every option says what leaving it out means, and every list what empty means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.hardened.clickstack.plugins.doc_fragments.clickhouse import ModuleDocFragment
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+
+
+def documentation(module: str) -> dict[str, Any]:
+    scope: dict[str, Any] = {}
+    source = (ROOT / "plugins" / "modules" / f"{module}.py").read_text()
+    exec(source[: source.index("EXAMPLES = ")], scope)
+    page: dict[str, Any] = yaml.safe_load(scope["DOCUMENTATION"])
+    options: dict[str, Any] = {}
+    for name in page["extends_documentation_fragment"]:
+        part = name.rpartition("clickhouse.")[2].upper() if name.count(".") > 2 else "DOCUMENTATION"
+        options.update(yaml.safe_load(getattr(ModuleDocFragment, part)).get("options", {}))
+    for name, option in page["options"].items() if "options" in page else ():
+        options[name] = {**options.get(name, {}), **option}
+    return options
+
+
+def walk(options: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, option in options.items():
+        yield path + name, option
+        yield from walk(option.get("suboptions", {}), f"{path}{name}.")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_option_says_what_leaving_it_out_means(module: str) -> None:
+    silent = []
+    for path, option in walk(documentation(module)):
+        text = " ".join([option["description"]] if isinstance(option["description"], str) else option["description"])
+        said = "omitted" in text or option.get("required") or "default" in option
+        if not said:
+            silent.append(path)
+    assert not silent
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_top_level_list_says_what_empty_means(module: str) -> None:
+    lists = {name: option for name, option in documentation(module).items() if option["type"] in ("list", "dict")}
+    silent = [name for name, option in lists.items() if "mpty" not in " ".join(option["description"])]
+    assert not silent
