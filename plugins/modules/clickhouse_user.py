@@ -75,8 +75,8 @@ options:
             is left alone. Empty means never.
         type: str
       server:
-        description: For V(ldap) and V(http), the server's name in the ClickHouse configuration. Required there,
-        omitted elsewhere.
+        description:
+          - For V(ldap) and V(http), the server's name in the ClickHouse configuration. Required there, omitted elsewhere.
         type: str
       scheme:
         description: For V(http), the scheme. If omitted or empty, C(BASIC).
