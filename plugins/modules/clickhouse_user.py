@@ -76,7 +76,7 @@ options:
         type: str
       server:
         description:
-          - For V(ldap) and V(http), the server's name in the ClickHouse configuration. Required there, omitted elsewhere.
+          - For V(ldap) and V(http), the name of the server in the configuration. Required there, omitted elsewhere.
         type: str
       scheme:
         description: For V(http), the scheme. If omitted or empty, C(BASIC).
