@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 
 
 def documentation(module: str) -> dict[str, Any]:
-    scope: dict[str, Any] = {}
-    source = (ROOT / "plugins" / "modules" / f"{module}.py").read_text()
-    exec(source[: source.index("EXAMPLES = ")], scope)
-    page: dict[str, Any] = yaml.safe_load(scope["DOCUMENTATION"])
+    tree = ast.parse((ROOT / "plugins" / "modules" / f"{module}.py").read_text())
+    texts = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
+    page: dict[str, Any] = yaml.safe_load(ast.literal_eval(texts["DOCUMENTATION"]))
     options: dict[str, Any] = {}
     for name in page["extends_documentation_fragment"]:
         part = name.rpartition("clickhouse.")[2].upper() if name.count(".") > 2 else "DOCUMENTATION"
