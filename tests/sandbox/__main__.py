@@ -86,7 +86,7 @@ def main() -> None:
             given.data, given.version, given.users_xml, given.http_port, given.https_port, options
         )
         announce(given, real.http_port, real.https_port)
-        end.wait()
+        wait_for(end)
         real.close()
         return
     from .http_front import Front, tls_context  # only 26.9 needs the front and what it imports
@@ -101,10 +101,16 @@ def main() -> None:
     for front in fronts:
         front.start()
     announce(given, fronts[0].port, fronts[1].port if len(fronts) > 1 else None)
-    end.wait()
+    wait_for(end)
     for front in fronts:
         front.shutdown()
     clickhouse.close()
+
+
+def wait_for(end: threading.Event) -> None:
+    """Wait, but look up now and then: a signal that another thread takes does not wake the one that waits."""
+    while not end.wait(0.5):
+        pass
 
 
 def announce(given: argparse.Namespace, http_port: int, https_port: int | None) -> None:

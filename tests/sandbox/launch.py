@@ -106,10 +106,13 @@ class Sandbox:
             yield proxy
 
     def stop(self) -> None:
-        """End the server as an administrator would."""
+        """End the server as an administrator would, and without that much ceremony if it does not."""
         if self._process.poll() is None:
             self._process.terminate()
-        self._wait()
+        try:
+            self._wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def kill(self) -> None:
         """End the server without warning, as when its machine is lost."""
@@ -117,16 +120,15 @@ class Sandbox:
         self._wait()
 
     def _wait(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()  # also tells it to end
         self._process.wait(60)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
+        if self._process.stdout:
+            self._process.stdout.close()
 
     def restart(self) -> None:
         """Stop it if it runs, and start it again over the same data and on the same ports."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._wait()
+        self.stop()
         self._start(self.ready["http_port"], self.ready["https_port"] or 0)
 
 

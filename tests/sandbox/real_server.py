@@ -107,10 +107,10 @@ class RealServer:
                 time.sleep(0.05)
 
     def close(self) -> None:
-        """End the server and wait until it is gone."""
+        """End the server and wait until it is gone. Some stop on the way out: what they keep is on disk by then."""
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
