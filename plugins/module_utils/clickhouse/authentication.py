@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -29,6 +29,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql
 
 MethodDocument = dict[str, Any]
 
+ALL_AT_ONCE = "ClickHouse sets all methods of a user at once: give password or password_hash for every one"
 _SCRAM_ITERATIONS = 4096  # ClickHouse: AuthenticationData::Util::encodeScramSHA256
 
 
@@ -74,7 +75,7 @@ _SECRET_OPTIONS = ("password", "password_hash", "salt")
 
 @dataclass(frozen=True)
 class Credential:
-    """One wished password: as text, or as hash and salt. Never printed.
+    """One wished password: as text, or as hash and salt; with neither, the stored one is kept. Never printed.
 
     :param type: the authentication type
     :param password: the text, if that was given
@@ -86,6 +87,11 @@ class Credential:
     password: str | None = field(default=None, repr=False)
     hash: str | None = field(default=None, repr=False)
     salt: str = field(default="", repr=False)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the stored secret stays as it is, whatever it is."""
+        return self.password is None and self.hash is None
 
     def matches(self, shown: ShownSecret) -> bool:
         """Whether a stored secret is this password.
@@ -105,7 +111,12 @@ class Credential:
         return hmac.compare_digest((expected or "").encode(), shown.hash.encode())
 
     def clause(self) -> tuple[str | Secret, ...]:
-        """The method with its secret, hashed here wherever the type has a hash form."""
+        """The method with its secret, hashed here wherever the type has a hash form.
+
+        :raises WishError: if there is none because the stored one is kept
+        """
+        if self.kept:
+            raise WishError("authentication", ALL_AT_ONCE)
         if self.type == "plaintext_password":
             return ("plaintext_password BY ", Secret(self.password or ""))
         method = METHODS[self.type]
@@ -169,7 +180,8 @@ def wished(
     :param times: canonical form of every VALID UNTIL text that occurs
     :param default_valid_until: canonical expiry for methods without their own; ``None`` if that was not said either
     :return: documents in the order given, and one credential for each password method, in the same order
-    :raises WishError: for a method that lacks something, has something that is not its own, or cannot work
+    :raises WishError: for a method that lacks something, or has something that is not its own; what ClickHouse would
+        store although it cannot work is for :func:`check_new` to refuse, because it may be stored already
     """
     if not methods:
         raise WishError(option, "an empty list would leave the user without authentication: say type: no_password")
@@ -183,7 +195,7 @@ def wished(
         for key in sorted(key for key, value in entry.items() if value is not None and key not in allowed):
             raise WishError(f"{path}.{key}", f"type {kind} does not take it")
         for key in method.required:
-            if not entry.get(key):
+            if entry.get(key) in (None, []):
                 raise WishError(f"{path}.{key}", f"type {kind} needs it")
         document: MethodDocument = {"type": kind, **_parameters(path, kind, entry)}
         if method.password:
@@ -194,10 +206,13 @@ def wished(
             document["valid_until"] = valid_until
         documents.append(document)
     if len(documents) > 1:
-        for lonely in ("no_password", "no_authentication"):
-            if any(document["type"] == lonely for document in documents):
-                raise WishError(option, f"{lonely} cannot stand beside other methods")
+        _check_lonely(option, "no_password", documents)
     return documents, credentials
+
+
+def _check_lonely(option: str, lonely: str, documents: Sequence[MethodDocument]) -> None:
+    if any(document["type"] == lonely for document in documents):
+        raise WishError(option, f"{lonely} cannot stand beside other methods")
 
 
 def _parameters(path: str, kind: str, entry: Mapping[str, Any]) -> MethodDocument:
@@ -205,25 +220,54 @@ def _parameters(path: str, kind: str, entry: Mapping[str, Any]) -> MethodDocumen
         common_names, alt_names = entry.get("common_names") or (), entry.get("subject_alt_names") or ()
         if bool(common_names) == bool(alt_names):
             raise WishError(path, "ssl_certificate needs either common_names or subject_alt_names")
-        for name in alt_names:
-            if not re.match(r"(DNS|URI):.", name):
-                raise WishError(f"{path}.subject_alt_names", f"{name!r} must begin with DNS: or URI:")
         key, values = ("common_names", common_names) if common_names else ("subject_alt_names", alt_names)
-        return {key: sorted({check_name(f"{path}.{key}", value) for value in values})}
+        return {key: sorted({check_text(f"{path}.{key}", value) for value in values})}
     if kind == "ssh_key":
         keys = []
         for index, ssh_key in enumerate(entry["ssh_keys"]):
-            key = check_name(f"{path}.ssh_keys[{index}].key", ssh_key["key"])
-            if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key):
-                raise WishError(f"{path}.ssh_keys[{index}].key", "give the base64 part of the public key alone")
-            keys.append({"key": key, "type": check_name(f"{path}.ssh_keys[{index}].type", ssh_key["type"])})
+            where = f"{path}.ssh_keys[{index}]"
+            keys.append({part: check_name(f"{where}.{part}", ssh_key[part]) for part in ("key", "type")})
         return {"ssh_keys": sorted(keys, key=lambda item: (item["type"], item["key"]))}
+    document = {key: check_text(f"{path}.{key}", entry[key]) for key in METHODS[kind].parameters if entry.get(key)}
+    if "server" in METHODS[kind].parameters:
+        document.setdefault("server", "")
     if kind == "http":
-        return {
-            "server": check_name(f"{path}.server", entry["server"]),
-            "scheme": check_text(f"{path}.scheme", entry.get("scheme") or "basic").upper(),
-        }
-    return {key: check_name(f"{path}.{key}", entry[key]) for key in METHODS[kind].parameters if entry.get(key)}
+        document["scheme"] = document.get("scheme", "basic").upper()
+    return document
+
+
+def check_new(
+    option: str, before: Sequence[MethodDocument], methods: Sequence[MethodDocument], kept: Collection[int] = ()
+) -> None:
+    """Refuse wished methods that could never let anybody in, unless the user has them already.
+
+    ClickHouse stores them without a word (seen on 25.8 and 26.9), so an export may hold them.
+
+    :param option: path of the option, for errors
+    :param before: the current methods
+    :param methods: the wished ones, as :func:`wished` makes them
+    :param kept: the indexes of those whose secret is kept
+    :raises WishError: naming the method
+    """
+    pairs = paired(before, methods, kept)
+    for index, document in enumerate(methods):
+        if pairs[index] is None:
+            _check_sense(f"{option}[{index}]", document)
+    if len(methods) > 1 and None in pairs:
+        _check_lonely(option, "no_authentication", methods)
+
+
+def _check_sense(path: str, document: MethodDocument) -> None:
+    if document.get("server") == "":
+        raise WishError(f"{path}.server", f"type {document['type']} needs it")
+    for name in document.get("common_names", ()):
+        check_name(f"{path}.common_names", name)
+    for name in document.get("subject_alt_names", ()):
+        if not re.match(r"(DNS|URI):.", name):
+            raise WishError(f"{path}.subject_alt_names", f"{name!r} must begin with DNS: or URI:")
+    for item in document.get("ssh_keys", ()):
+        if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", item["key"]):
+            raise WishError(f"{path}.ssh_keys", "give the base64 part of a public key alone as key")
 
 
 def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) -> Credential:
@@ -234,7 +278,11 @@ def _credential(path: str, kind: str, method: Method, entry: Mapping[str, Any]) 
         return _credential_from_text(path, kind, password)
     if hashed is not None and password is None:
         return _credential_from_hash(path, kind, method, hashed, salt or "")
-    raise WishError(path, f"{kind} needs either password or password_hash")
+    if hashed is not None:
+        raise WishError(path, f"{kind} takes either password or password_hash")
+    if salt:
+        raise WishError(f"{path}.salt", "goes with password_hash")
+    return Credential(kind)
 
 
 def _credential_from_text(path: str, kind: str, password: str) -> Credential:
@@ -339,8 +387,10 @@ def _shown_parameters(tokens: deque[str]) -> dict[str, list[str]]:
 
 
 def _fill(document: MethodDocument, values: Mapping[str, list[str]]) -> None:
-    for word, key in (("SERVER", "server"), ("REALM", "realm"), ("SCHEME", "scheme")):
-        if word in values:
+    if "server" in METHODS.get(document["type"], Method()).parameters:
+        document["server"] = values.get("SERVER", [""])[0]
+    for word, key in (("REALM", "realm"), ("SCHEME", "scheme")):
+        if values.get(word, [""])[0]:
             document[key] = values[word][0]
     for word, key in (("CN", "common_names"), ("SAN", "subject_alt_names")):
         if word in values:
@@ -366,9 +416,10 @@ def row_methods(
     documents = []
     for index, kind in enumerate(types):
         document: MethodDocument = {"type": kind}
-        for key, shown in (("server", "server"), ("realm", "realm")):
-            if parameters[index].get(shown):
-                document[key] = parameters[index][shown]
+        if "server" in METHODS.get(kind, Method()).parameters:
+            document["server"] = parameters[index].get("server", "")
+        if parameters[index].get("realm"):
+            document["realm"] = parameters[index]["realm"]
         for key in ("common_names", "subject_alt_names"):
             if parameters[index].get(key):
                 document[key] = sorted(parameters[index][key])
@@ -380,29 +431,111 @@ def row_methods(
     return documents
 
 
-def with_expiries(before: Sequence[MethodDocument], methods: Sequence[MethodDocument]) -> list[MethodDocument]:
+# -- the wished methods and the current ones ------------------------------------------------------------------------
+
+
+def credentials_of(methods: Sequence[MethodDocument], credentials: Iterable[Credential]) -> list[Credential | None]:
+    """Return the credential of each method, ``None`` for those that have none.
+
+    :param credentials: one for each password method, in the same order
+    """
+    left = iter(credentials)
+    return [next(left) if "password" in method else None for method in methods]
+
+
+def kept(methods: Sequence[MethodDocument], credentials: Iterable[Credential]) -> frozenset[int]:
+    """Return the indexes of the wished methods whose stored secret is kept."""
+    wanted = enumerate(credentials_of(methods, credentials))
+    return frozenset(index for index, credential in wanted if credential is not None and credential.kept)
+
+
+def paired(
+    before: Sequence[MethodDocument], methods: Sequence[MethodDocument], keeping: Collection[int] = ()
+) -> list[int | None]:
+    """Return which current method each wished one stands for: one of the same type and parameters.
+
+    Those that keep a secret choose first, because they need one; among several the one with the wished expiry is
+    taken, or where none is wished one that nobody else asks for, and then the first.
+
+    :param before: the current methods
+    :param methods: the wished ones
+    :param keeping: the indexes of those whose secret is kept
+    :return: an index into ``before`` for each of ``methods``; ``None`` for one that is new
+    """
+    said = {method["valid_until"] for method in methods if "valid_until" in method}
+    current = [(_comparable(method), method.get("valid_until", "")) for method in before]
+    left = list(range(len(before)))
+    pairs: list[int | None] = [None] * len(methods)
+    for index in sorted(range(len(methods)), key=lambda item: item not in keeping):
+        comparable, own = _comparable(methods[index]), methods[index].get("valid_until")
+        likes = [item for item in left if current[item][0] == comparable]
+        fits = [item for item in likes if (current[item][1] not in said if own is None else current[item][1] == own)]
+        if likes:
+            pairs[index] = (fits or likes)[0]
+            left.remove((fits or likes)[0])
+    return pairs
+
+
+def check_kept(
+    option: str, before: Sequence[MethodDocument], methods: Sequence[MethodDocument], keeping: Collection[int]
+) -> None:
+    """Refuse to keep what is not there, and to take a method away beside one that is kept.
+
+    ``IDENTIFIED`` replaces all methods and needs every secret; only ``ADD IDENTIFIED`` leaves the others as they are.
+
+    :param option: path of the option, for errors
+    :param before: the current methods; empty if there is no user
+    :param methods: the wished ones
+    :param keeping: the indexes of those whose secret is kept
+    :raises WishError: naming the method
+    """
+    pairs = paired(before, methods, keeping)
+    for index in sorted(keeping):
+        if pairs[index] is None:
+            kind = methods[index]["type"]
+            needed = "password or password_hash" if METHODS[kind].hash_type else "password"
+            raise WishError(f"{option}[{index}].password", f"there is no stored {kind} to keep: give {needed}")
+    if keeping and len(before) > sum(pair is not None for pair in pairs):
+        raise WishError(option, f"a method would go while another keeps its secret; {ALL_AT_ONCE}")
+
+
+def with_expiries(
+    before: Sequence[MethodDocument], methods: Sequence[MethodDocument], keeping: Collection[int] = ()
+) -> list[MethodDocument]:
     """Return wished methods with the expiry they will have.
 
-    Where none was said, a method keeps the expiry of its like among the current ones; a method that is new gets the one
+    Where none was said, a method keeps the expiry of the current one it stands for; a method that is new gets the one
     that all current ones share, if they do. Said and empty means never, which a document does not mention.
 
     :param before: the current methods
     :param methods: the wished ones, ``valid_until`` missing where nothing was said
+    :param keeping: the indexes of those whose secret is kept
     """
-    left = list(before)
     shared = {method.get("valid_until", "") for method in before}
     result = []
-    for method in methods:
-        like = next((item for item in left if _comparable(item) == _comparable(method)), None)
-        if like is not None:
-            left.remove(like)
-        inherited = like.get("valid_until", "") if like is not None else (min(shared) if len(shared) == 1 else "")
-        expiry = method.get("valid_until", inherited)
+    for method, pair in zip(methods, paired(before, methods, keeping), strict=True):
+        like = before[pair] if pair is not None else {"valid_until": min(shared) if len(shared) == 1 else ""}
+        expiry = method.get("valid_until", like.get("valid_until", ""))
         document = {key: value for key, value in method.items() if key != "valid_until"}
-        if like is not None and "grants" in like:
+        if "grants" in like:
             document["grants"] = like["grants"]
         result.append({**document, "valid_until": expiry} if expiry else document)
     return result
+
+
+def export_authentication(documents: Iterable[MethodDocument]) -> list[MethodDocument]:
+    """Return the current methods as the option ``authentication`` takes them, without secrets.
+
+    Given back, every method keeps its secret and what it is limited to, so nothing changes.
+
+    :param documents: the methods as they are read from a server
+    """
+    return [
+        {key: value for key, value in document.items() if key not in ("password", "grants")} for document in documents
+    ]
+
+
+# -- SQL ------------------------------------------------------------------------------------------------------------
 
 
 def method_clause(document: MethodDocument, credential: Credential | None) -> tuple[str | Secret, ...]:
