@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -12,11 +13,12 @@ import re
 import socket
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     HIDDEN,
+    Secret,
     Statement,
     WishError,
     literal,
@@ -26,6 +28,7 @@ try:
     import clickhouse_connect
     from clickhouse_connect import common as clickhouse_common
     from clickhouse_connect.driver.exceptions import ClickHouseError
+    from urllib3.exceptions import HTTPError  # clickhouse-connect speaks HTTP by it
 
     CLICKHOUSE_CONNECT_ERROR: str | None = None
 except ImportError:
@@ -126,6 +129,7 @@ class Session:
         self.login = login
         logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what it logs, the errors say
         clickhouse_common.set_setting("autogenerate_session_id", False)
+        clickhouse_common.set_setting("use_protocol_version", False)  # asks the server once more, for nothing we read
         try:
             self._client = clickhouse_connect.get_client(
                 host=login.host,
@@ -164,6 +168,25 @@ class Session:
             raise self._translate(error, f"reading from {self.login.where} as {self.login.user!r}") from None
         return [json.loads(line) for line in answer.split(b"\n") if line]
 
+    def rows(self, sql: str) -> list[list[Any]]:
+        """Run a query whose columns are a text each, the last of them JSON; for what is read at once from many tables.
+
+        :return: the columns of each row, the last one as what its JSON means
+        :raises AccessError: if the server refuses or does not answer
+        """
+        # the form of dates in the JSON depends on this one, which a profile of ours may have changed
+        settings = {"date_time_output_format": "simple"}
+        try:
+            answer = self._client.raw_query(sql, settings=settings, fmt="TabSeparatedRaw")
+        except Exception as error:
+            raise self._translate(error, f"reading from {self.login.where} as {self.login.user!r}") from None
+        found: list[list[Any]] = []
+        for line in answer.split(b"\n"):
+            if line:
+                *texts, document = line.split(b"\t")
+                found.append([*(text.decode() for text in texts), json.loads(document)])
+        return found
+
     def execute(self, statement: Statement) -> None:
         """Run a statement that changes something.
 
@@ -177,21 +200,35 @@ class Session:
             ) from None
 
     def admits(self, user: str, password: str) -> bool | None:
-        """Try one login as another user, from here.
+        """Try one login as another user, from here: one request over the connections that are open already.
 
         :return: ``True`` if it is let in, ``False`` if authentication failed, ``None`` if the attempt told nothing
         """
         if ":" in user:
             return None  # HTTP Basic cannot carry such a name
+        headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+        if self.login.server_host_name:
+            headers["Host"] = self.login.server_host_name  # as the driver does
+        client: Any = self._client  # an HttpClient, whose pool of connections is public; get_client says only Client
         try:
-            other = Session(replace(self.login, user=user, password=password))
-        except AccessError as error:
-            if error.code in LOGIN_REFUSED:
-                return False
-            # any other refusal by the server comes after the password was accepted; 201 (too many attempts) does not
-            return True if error.code is not None and error.code != 201 else None
-        other.close()
-        return True
+            # GET, because what only reads may be sent again where a connection that was kept has gone meanwhile
+            answer = client.http.request(
+                "GET",
+                f"{client.url}/?query=SELECT+1",
+                headers=headers,
+                timeout=client.timeout,
+                retries=1,
+                redirect=False,
+            )
+        except HTTPError:
+            return None
+        code = answer.headers.get("X-ClickHouse-Exception-Code", "")
+        if not code.isdigit():
+            return True if answer.status == 200 else None
+        if int(code) in LOGIN_REFUSED:
+            return False
+        # any other refusal by the server comes after the password was accepted; 201 (too many attempts) does not
+        return None if int(code) == 201 else True
 
     def close(self) -> None:
         """Give the connection back."""
@@ -232,7 +269,7 @@ def _without_secrets(text: str, login: Login, statement: Statement | None) -> st
     if statement is not None:
         text = text.replace(statement.sql, statement.shown)
         for part in statement.parts:
-            if not isinstance(part, str) and part.value:
+            if isinstance(part, Secret) and part.value:
                 text = _masked(_masked(text, literal(part.value)[1:-1]), part.value)
     return text.replace(login.password, HIDDEN) if len(login.password) > 3 else text
 

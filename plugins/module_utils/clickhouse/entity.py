@@ -19,6 +19,56 @@ Document = dict[str, Any]
 """An entity in canonical form: one key for each field, in the shape of the module's own options."""
 
 
+Row = dict[str, Any]
+"""A row of a system table: a column's name and its value, as JSON has it. A column the version lacks is not in it."""
+
+READ_ONLY_STORAGES = ("users_xml", "users.xml", "ldap")
+"""The types in ``system.user_directories`` that SQL cannot change."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What an entity type reads of one system table.
+
+    :param table: ``quotas`` for ``system.quotas``
+    :param columns: those it wants; the ones that the server's version has are read
+    :param keys: the columns that hold the entity's name; empty if the table has none and is read whole
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    keys: tuple[str, ...] = ("name",)
+
+
+class Rows:
+    """What one server, or one replica of a cluster, has in its system tables.
+
+    :param tables: the rows of each table that was read
+    """
+
+    def __init__(self, tables: Mapping[str, list[Row]]) -> None:
+        self._tables = tables
+        self._grouped: dict[tuple[str, str], dict[str, list[Row]]] = {}
+        self.storages: dict[str, str] = {row["name"]: row["type"] for row in tables.get("user_directories", ())}
+        """The type of each access storage, in the server's order of precedence."""
+
+    def __getitem__(self, table: str) -> list[Row]:
+        return self._tables.get(table, [])
+
+    def by(self, table: str, column: str) -> Mapping[str, list[Row]]:
+        """Return the rows of a table by what stands in a column; rows with NULL there are left out."""
+        if (table, column) not in self._grouped:
+            groups = self._grouped.setdefault((table, column), {})
+            for row in self[table]:
+                if row[column] is not None:
+                    groups.setdefault(row[column], []).append(row)
+        return self._grouped[table, column]
+
+    def current(self, row: Row, document: Document) -> Current:
+        """Return an entity with the storage that its row names."""
+        return Current(document, row["storage"], self.storages.get(row["storage"]) in READ_ONLY_STORAGES)
+
+
 @dataclass(frozen=True)
 class Ref:
     """A name that a wish relies on.
@@ -76,9 +126,13 @@ class Target:
     """Where statements run.
 
     :param cluster: name for ON CLUSTER; ``None`` for the connected server alone
+    :param coming: kind and name of what the run makes: statements that refer to it wait for it
+    :param lenient: some replicas have the entity and some do not, so CREATE and DROP say IF (NOT) EXISTS
     """
 
     cluster: str | None = None
+    coming: frozenset[tuple[str, str]] = frozenset()
+    lenient: bool = False
 
     @property
     def on_cluster(self) -> str:
@@ -94,20 +148,28 @@ class EntityType:
     :param keyword: its name in SQL, ``SETTINGS PROFILE``
     :param options: the argument spec of its module, without the connection
     :param wish: ``(options, server) -> Wish``: the options in canonical form
-    :param read: ``(server, names) -> {name: Current}``
+    :param needs: the system tables that ``read`` reads, all kinds' in one request
+    :param read: ``(server, rows) -> {name: Current}``: all entities of this kind in the rows
     :param after: ``(current document or None, wish, server's facts) -> Document``: what will be there
     :param alter: ``(wish, before or None, after, target, server's facts) -> statements`` that make the change
     :param settle: ``(server, wish, current) -> (wish, notes)``: what only the server can tell about a wish (passwords)
+    :param quote: ``(name) -> SQL text of it``
+    :param key: the option that names the entity, and what the columns in ``needs[].keys`` are compared with
+    :param export: ``(document) -> options`` that describe it, without secrets: given back they change nothing
     """
 
     kind: str
     keyword: str
     options: Mapping[str, Any]
     wish: Callable[[Mapping[str, Any], Server], Wish]
-    read: Callable[[Server, Sequence[str]], dict[str, Current]]
+    needs: Sequence[Need]
+    read: Callable[[Server, Rows], dict[str, Current]]
     after: Callable[[Document | None, Wish, Server], Document]
     alter: Callable[[Wish, Document | None, Document, Target, Server], list[Statement]]
     settle: Callable[[Server, Wish, Current | None], tuple[Wish, Sequence[str]]] | None = None
+    quote: Callable[[str], str] = ident
+    key: str = "name"
+    export: Callable[[Document], dict[str, Any]] = dict
 
 
 @dataclass(frozen=True)
@@ -117,6 +179,7 @@ class Change:
     :param before: ``None`` if it does not exist
     :param after: ``None`` if it will not exist
     :param statements: in the order they run; empty if there is nothing to do
+    :param drift: by replica, what it has instead of what the connected server has; ``None`` where it lacks the entity
     """
 
     kind: str
@@ -124,3 +187,4 @@ class Change:
     before: Document | None
     after: Document | None
     statements: tuple[Statement, ...] = ()
+    drift: Mapping[str, Document | None] = field(default_factory=dict)

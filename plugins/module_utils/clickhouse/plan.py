@@ -1,10 +1,15 @@
 # Copyright (c) 2026, hardened.clickstack contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what is there and what is wanted to a Change; everything a run reports comes from it."""
+"""From what is there and what is wanted to changes and their statements; all that a run reports comes from here.
+
+Nothing is read and nothing is run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
@@ -17,60 +22,148 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import Rights
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    Phase,
     Statement,
+    Subjects,
     WishError,
     ident,
     statement,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
 
+_MOST_SUBJECTS = 1000
+_MOST_TEXT = 100_000
+"""Bounds of one shared statement; ClickHouse's ``max_query_size`` is 262,144 bytes."""
 
-def plan(entity_type: EntityType, wish: Wish, current: Current | None, target: Target, server: Server) -> Change:
+
+def plan(
+    entity_type: EntityType, wish: Wish, currents: Mapping[str, Current | None], target: Target, server: Server
+) -> Change:
     """Decide what happens to one entity.
 
-    :param current: the entity as it is; ``None`` if it does not exist
+    :param currents: the entity as it is on each replica, the connected server's first; ``None`` where it does not exist
     :param server: the server's facts, for canonical forms; nothing is read for the decision itself
-    :raises WishError: if the entity lives where SQL cannot change it, or the change would lock us out
+    :raises WishError: if the entity lives where SQL cannot change it
     """
+    ours, *others = currents.values()
+    there = next((current for current in (ours, *others) if current is not None), None)
+    target = replace(target, lenient=there is not None and None in currents.values())
     if not wish.present:
-        return _drop(entity_type, wish, current, target, server)
-    before = current.document if current else None
-    after = entity_type.after(before, wish, server)
-    statements: list[Statement] = []
-    if before != after:
-        statements = entity_type.alter(wish, before, after, target, server)
-    if current and wish.storage and current.storage != wish.storage:
-        before = {**current.document, "storage": current.storage}
-        after = {**after, "storage": wish.storage}
-        move = f"MOVE {entity_type.keyword} {ident(wish.name)} TO {ident(wish.storage)}"
-        statements.append(statement(move, target.on_cluster))
-    if not statements:
-        return Change(entity_type.kind, wish.name, before, before)
-    if current:
-        _check_writable(entity_type, wish, current)
-    return Change(entity_type.kind, wish.name, before, after, tuple(statements))
+        change = _drop(entity_type, wish, there, target)
+    elif there is None:
+        after = entity_type.after(None, wish, server)
+        change = Change(
+            entity_type.kind, wish.name, None, after, _alter(entity_type, wish, [(None, after)], target, server)
+        )
+    else:
+        after = entity_type.after(there.document, wish, server)
+        steps: list[tuple[Document | None, Document]] = []
+        for current in currents.values():
+            if current is None:
+                steps.append((None, after))
+            else:
+                steps.append((current.document, entity_type.after(current.document, wish, server)))
+        statements = _alter(entity_type, wish, steps, target, server)
+        before = ours.document if ours else None
+        if wish.storage and there.storage != wish.storage:
+            before = {**there.document, "storage": there.storage}
+            after = {**after, "storage": wish.storage}
+            move = statement(
+                f"MOVE {entity_type.keyword}",
+                Subjects((entity_type.quote(wish.name),)),
+                f"TO {ident(wish.storage)}",
+                target.on_cluster,
+            )
+            statements = (*statements, move)
+        if statements:
+            _check_writable(entity_type, wish, there)
+        change = Change(entity_type.kind, wish.name, before, after if statements else before, statements)
+    return replace(change, drift=drift(currents))
 
 
-def _drop(entity_type: EntityType, wish: Wish, current: Current | None, target: Target, server: Server) -> Change:
+def _alter(
+    entity_type: EntityType,
+    wish: Wish,
+    steps: Iterable[tuple[Document | None, Document]],
+    target: Target,
+    server: Server,
+) -> tuple[Statement, ...]:
+    """The statements that bring every replica from what it has to what it should have.
+
+    They say what should be, not how it differs, so what one replica needs does no harm to another.
+    """
+    statements: dict[Statement, None] = {}
+    for before, after in steps:
+        if before != after:
+            statements.update(dict.fromkeys(entity_type.alter(wish, before, after, target, server)))
+    return tuple(statements)
+
+
+def _drop(entity_type: EntityType, wish: Wish, current: Current | None, target: Target) -> Change:
     if current is None or (wish.storage and current.storage != wish.storage):
         return Change(entity_type.kind, wish.name, None, None)
     _check_writable(entity_type, wish, current)
-    if entity_type.kind == "user" and wish.name == server.user and not wish.extra.get("allow_lockout"):
-        raise WishError(
-            "name", f"{wish.name} is the user this run is logged in as; allow_lockout: true drops it all the same"
-        )
-    storage = f"FROM {ident(wish.storage)}" if wish.storage else ""
-    drop = statement(f"DROP {entity_type.keyword} {ident(wish.name)}", storage, target.on_cluster)
+    drop = statement(
+        f"DROP {entity_type.keyword}{' IF EXISTS' if target.lenient else ''}",
+        Subjects((entity_type.quote(wish.name),)),
+        f"FROM {ident(wish.storage)}" if wish.storage else "",
+        target.on_cluster,
+        phase=Phase.DROP,
+    )
     return Change(entity_type.kind, wish.name, current.document, None, (drop,))
 
 
 def _check_writable(entity_type: EntityType, wish: Wish, current: Current) -> None:
     if current.read_only:
         raise WishError(
-            "grantee" if entity_type.kind == "grant" else "name",
+            entity_type.key,
             f"{wish.name} lives in {current.storage}, which SQL cannot change: edit the server's users configuration"
             " (users.xml, users.d), or use another name",
         )
+
+
+def drift(currents: Mapping[str, Current | None]) -> dict[str, Document | None]:
+    """Return what each replica has that differs from the connected server; ``None`` where it lacks the entity."""
+    ours, *_others = currents.values()
+    mine = ours.document if ours else None
+    theirs = {replica: current.document if current else None for replica, current in currents.items()}
+    return {replica: document for replica, document in theirs.items() if document != mine}
+
+
+def ordered(changes: Sequence[Change], ranks: Mapping[tuple[str, str], tuple[int, int]]) -> tuple[Statement, ...]:
+    """Put the statements of many changes in the order they run, and share those that differ only in their subjects.
+
+    By phase; in it, what others refer to first (last where things are dropped). Two statements that are shared stand at
+    the same place of their own changes, so no entity meets its statements in another order.
+
+    :param ranks: the place of an entity, kind and name, among what refers to what
+    """
+    shared: dict[tuple[Any, ...], list[str]] = {}
+    firsts: dict[tuple[Any, ...], Statement] = {}
+    for change in changes:
+        rank = ranks[change.kind, change.name]
+        for step, one in enumerate(change.statements):
+            place = tuple(-part for part in rank) if one.phase == Phase.DROP else rank
+            key = (one.phase, place, step, one.shape, None if one.subjects else change.name)
+            firsts.setdefault(key, one)
+            shared.setdefault(key, []).extend(one.subjects)
+    statements: list[Statement] = []
+    for key in sorted(shared, key=lambda key: key[:3]):
+        statements += [firsts[key].about(chunk) for chunk in _chunks(shared[key])] or [firsts[key]]
+    return tuple(statements)
+
+
+def _chunks(quoted: Iterable[str]) -> Iterable[tuple[str, ...]]:
+    chunk: list[str] = []
+    length = 0
+    for name in quoted:
+        if chunk and (len(chunk) == _MOST_SUBJECTS or length + len(name) > _MOST_TEXT):
+            yield tuple(chunk)
+            chunk, length = [], 0
+        chunk.append(name)
+        length += len(name) + 2
+    if chunk:
+        yield tuple(chunk)
 
 
 def shown(document: Document | None) -> dict[str, Any]:

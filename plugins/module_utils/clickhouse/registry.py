@@ -18,3 +18,5 @@ TYPES: dict[str, EntityType] = {
     entity_type.kind: entity_type
     for entity_type in (database.TYPE, settings_profile.TYPE, role.TYPE, user.TYPE, grant.TYPE)
 }
+PLURALS: dict[str, str] = {kind: f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s" for kind in TYPES}
+"""The option of clickhouse_access that lists the entities of a kind."""

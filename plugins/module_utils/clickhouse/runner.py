@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse import access
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.apply import apply
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import (
     CLICKHOUSE_CONNECT_ERROR,
@@ -16,15 +21,9 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.con
     Login,
     Session,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import grant
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
-    Change,
-    EntityType,
-    Ref,
-    Target,
-)
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import plan, shown
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import TYPES
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import Change, Wish
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import shown
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import PLURALS, TYPES
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import WishError, check_name
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
 
@@ -47,55 +46,179 @@ LOGIN_OPTIONS: dict[str, Any] = {
     "login_connect_timeout": _login_option("CLICKHOUSE_CONNECT_TIMEOUT", type="int", default=10),
     "login_timeout": _login_option("CLICKHOUSE_TIMEOUT", type="int", default=60),
 }
+GUARD_OPTION: dict[str, Any] = {"allow_lockout": {"type": "bool", "default": False}}
+_HARMLESS = ("database", "named_collection")
+"""Kinds that nobody's login depends on."""
+
+
+# -- one entity -----------------------------------------------------------------------------------------------------
 
 
 def run(kind: str) -> NoReturn:
     """Run the module of one entity type: read, plan, apply, report."""
-    entity_type = TYPES[kind]
-    module = AnsibleModule(argument_spec={**LOGIN_OPTIONS, **entity_type.options}, supports_check_mode=True)
+    guard = {} if kind in _HARMLESS else GUARD_OPTION
+    module = AnsibleModule(argument_spec={**LOGIN_OPTIONS, **guard, **TYPES[kind].options}, supports_check_mode=True)
+    with _session(module) as session:
+        server = Server(session)
+        items = [access.Item(kind, module.params)]
+        cluster = _cluster(module)
+        replicas = server.load(access.question(items, {kind}, cluster, whole=False))
+        wished = access.wishes(items, server)
+        state = access.currents(server, {kind}, replicas)
+        ((_item, wish),) = wished
+        if not (wish.extra.get("gone") and not any(kinds[kind] for kinds in state.values())):
+            _see_references(module, server, wish, state)
+        ours = next(iter(replicas.values()))
+        plan = access.planned(wished, state, server, partial(access.place, cluster, ours))
+        (change,) = plan.changes
+        result: dict[str, Any] = {"entity": shown(change.after), "diff": _diff([change])}
+        if kind == "user":
+            result["password_state"] = plan.passwords.get(change.name, "none")
+        _finish(module, session, plan, result)
+
+
+def _see_references(module: AnsibleModule, server: Server, wish: Wish, state: access.Currents) -> None:
+    """Look up what the wish relies on; in check mode an earlier task may only pretend to make it.
+
+    :raises WishError: for a name that does not exist
+    """
+    known = {wish.name} if wish.kind == "grant" and any(kinds["grant"] for kinds in state.values()) else set()
+    refs = [ref for ref in access.references(wish) if ref.option != "grantee" or ref.name not in known]
+    for ref in server.missing(refs):
+        problem = f"{' or '.join(ref.kinds).replace('_', ' ')} {ref.name} does not exist"
+        if not module.check_mode:
+            raise WishError(ref.option, f"{problem}: create it first")
+        module.warn(f"{ref.option}: {problem}; in check mode it is taken to be made by an earlier task")
+
+
+# -- many entities --------------------------------------------------------------------------------------------------
+
+
+def entity_options(kind: str) -> dict[str, Any]:
+    """Return the options of one entity among many: those of its module, without what is said once for all."""
+    return {name: spec for name, spec in TYPES[kind].options.items() if name != "cluster"}
+
+
+ACCESS_OPTIONS: dict[str, Any] = {
+    **{
+        plural: {"type": "list", "elements": "dict", "options": entity_options(kind)}
+        for kind, plural in PLURALS.items()
+    },
+    "purge": {
+        "type": "dict",
+        "options": {
+            plural: {"type": "list", "elements": "str"}
+            for kind, plural in PLURALS.items()
+            if kind not in ("database", "grant")
+        },
+    },
+    "protected": {"type": "list", "elements": "str"},
+    "cluster": {"type": "str"},
+    "progress_file": {"type": "path"},
+}
+
+
+class _ManyModule(AnsibleModule):
+    """An AnsibleModule whose input is too large, and too secret, to go to the system's log."""
+
+    def _log_invocation(self) -> None:
+        counts = ", ".join(f"{plural}: {len(self.params.get(plural) or ())}" for plural in PLURALS.values())
+        self.log(f"Invoked with {counts}")
+
+
+def run_access() -> NoReturn:
+    """Run clickhouse_access: one state read, one plan, one apply."""
+    module = _ManyModule(argument_spec={**LOGIN_OPTIONS, **GUARD_OPTION, **ACCESS_OPTIONS}, supports_check_mode=True)
+    # No secret is in what we return: statements, documents and errors carry marks. To look for each of 10,000
+    # passwords in each of 100,000 texts, as AnsibleModule would, takes hours.
+    module.no_log_values = {value for value in (module.params["login_password"],) if value}
+    with _session(module) as session:
+        server = Server(session)
+        items = [
+            access.Item(kind, options, f"{plural}[{index}]")
+            for kind, plural in PLURALS.items()
+            for index, options in enumerate(module.params[plural] or ())
+        ]
+        cluster = _cluster(module)
+        scope = {kind: (module.params["purge"] or {}).get(plural) or () for kind, plural in PLURALS.items()}
+        kinds = {item.kind for item in items} | {kind for kind, patterns in scope.items() if patterns}
+        replicas = server.load(access.question(items, kinds, cluster, whole=True))
+        wished = access.wishes(items, server)
+        state = access.currents(server, kinds, replicas)
+        ours = next(iter(replicas.values()))
+        protected = module.params["protected"] or ()
+        declared = {(wish.kind, wish.name) for _item, wish in wished}
+        gone = access.purged(scope, next(iter(state.values())), declared, [*protected, glob.escape(server.user)])
+        dropped = {(wish.kind, wish.name) for _item, wish in gone}
+        known = {
+            kind: {row["name"] for row in ours[f"{kind}s"] if (kind, row["name"]) not in dropped}
+            for kind in access.REFERRED
+        }
+        access.check(wished, known, protected)
+        wished = [*access.folded(wished, next(iter(state.values()))), *gone]
+        plan = access.planned(wished, state, server, partial(access.place, cluster, ours))
+        changes = [change for change in plan.changes if change.statements]
+        result: dict[str, Any] = {
+            "changes": [
+                {
+                    "kind": change.kind,
+                    "name": change.name,
+                    "action": "drop" if change.after is None else "create" if change.before is None else "change",
+                }
+                for change in changes
+            ],
+            "drift": [
+                {"kind": change.kind, "name": change.name, "replica": replica, "entity": shown(document) or None}
+                for change in plan.changes
+                for replica, document in change.drift.items()
+            ],
+            "invocation": {"module_args": {key: module.params[key] for key in ("login_host", "login_port", "cluster")}},
+        }
+        if module._diff:
+            result["diff"] = _diff(changes)
+        _finish(module, session, plan, result)
+
+
+# -- what all runs share --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _session(module: AnsibleModule) -> Iterator[Session]:
+    """A session for the module's login; what goes wrong before anything is changed ends the module."""
     if CLICKHOUSE_CONNECT_ERROR:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     try:
         session = Session(Login.from_options(module.params))
         try:
-            _converge(module, entity_type, session)
+            yield session
         finally:
             session.close()
     except WishError as error:
         module.fail_json(msg=f"{error}. Nothing was changed.", option=error.option)
+    except access.Refused as refused:
+        errors = [{"option": error.option, "reason": error.reason} for error in refused.errors]
+        text = "\n".join(f"{error}." for error in refused.errors)
+        module.fail_json(
+            msg=f"{text}{' ' if len(errors) == 1 else chr(10)}Nothing was changed.",
+            option=errors[0]["option"],
+            errors=errors,
+        )
     except AccessError as error:
         module.fail_json(msg=f"{error.message} Nothing was changed.", code=error.code, error_name=error.name)
     raise AssertionError("every way through ends the module")
 
 
-def _converge(module: AnsibleModule, entity_type: EntityType, session: Session) -> None:
-    server = Server(session)
-    options = module.params
-    if entity_type.kind != "grant" and options.get("state") == "absent":
-        options = {key: options.get(key) for key in ("name", "state", "storage", "cluster", "allow_lockout")}
-    wish = entity_type.wish(options, server)
-    current = entity_type.read(server, [wish.name]).get(wish.name)
-    refs = list(wish.refs) if wish.present else []
-    if entity_type.kind == "grant" and current is None:
-        if options["state"] == "absent":
-            module.exit_json(**_result(Change(entity_type.kind, wish.name, None, None), None))
-        refs.insert(0, Ref(("user", "role"), wish.name, "grantee"))
-        current = grant.nothing(server)
-    # References are looked up before anything is changed; in check mode an earlier task may only pretend to make them.
-    for ref in server.missing(refs) if refs else []:
-        problem = f"{' or '.join(ref.kinds).replace('_', ' ')} {ref.name} does not exist"
-        if not module.check_mode:
-            raise WishError(ref.option, f"{problem}: create it first")
-        module.warn(f"{ref.option}: {problem}; in check mode it is taken to be made by an earlier task")
-    if entity_type.settle is not None:
-        wish, notes = entity_type.settle(server, wish, current)
-        for note in notes:
-            module.warn(note)
-    cluster = check_name("cluster", options["cluster"]) if options.get("cluster") is not None else None
-    change = plan(entity_type, wish, current, Target(cluster), server)
-    result = _result(change, wish.extra.get("password"))
+def _cluster(module: AnsibleModule) -> str | None:
+    cluster = module.params.get("cluster")
+    return check_name("cluster", cluster) if cluster is not None else None
+
+
+def _finish(module: AnsibleModule, session: Session, plan: access.Plan, result: Mapping[str, Any]) -> NoReturn:
+    """Apply the plan unless in check mode, and say what was done."""
+    for note in plan.notes:
+        module.warn(note)
     if not module.check_mode:
-        outcome = apply(session, change.statements)
+        outcome = apply(session, plan.statements)
         if outcome.error is not None:
             module.fail_json(
                 msg=f"{outcome.error.message} Done: {len(outcome.done)}, pending: {len(outcome.pending)};"
@@ -108,21 +231,20 @@ def _converge(module: AnsibleModule, entity_type: EntityType, session: Session) 
                 unknown_statement=outcome.unknown,
                 pending=list(outcome.pending),
             )
-    module.exit_json(**result)
+    module.exit_json(
+        changed=bool(plan.statements), statements=[statement.shown for statement in plan.statements], **result
+    )
+    raise AssertionError("exit_json ends the module")
 
 
-def _result(change: Change, password: str | None) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "changed": bool(change.statements),
-        "statements": [statement.shown for statement in change.statements],
-        "entity": shown(change.after),
-        "diff": {
-            "before_header": f"{change.kind} {change.name}",
-            "after_header": f"{change.kind} {change.name}",
-            "before": shown(change.before),
-            "after": shown(change.after),
-        },
-    }
-    if change.kind == "user":
-        result["password_state"] = password or "none"
-    return result
+def _diff(changes: Sequence[Change]) -> dict[str, Any]:
+    """The diff of one entity, or of all that change."""
+    if len(changes) == 1:
+        (change,) = changes
+        header = f"{change.kind} {change.name}"
+        before, after = shown(change.before), shown(change.after)
+    else:
+        header = f"{len(changes)} entities"
+        before = {f"{change.kind} {change.name}": shown(change.before) for change in changes}
+        after = {f"{change.kind} {change.name}": shown(change.after) for change in changes}
+    return {"before_header": header, "after_header": header, "before": before, "after": after}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import TypeAlias
 
 HIDDEN = "[HIDDEN]"
@@ -118,34 +119,96 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Subjects:
+    """The entities a statement is about. Statements that differ only in them are run as one.
+
+    :param quoted: their names, as SQL text
+    """
+
+    quoted: tuple[str, ...]
+
+
+class Phase(IntEnum):
+    """When a statement's turn comes in a run: all of one phase before any of the next.
+
+    Everything is made before anything refers to it, and given before anything is taken, so that no run opens a gap.
+    """
+
+    MAKE = 0
+    LINK = 1
+    GRANT = 2
+    TAKE = 3
+    DROP = 4
+
+
+@dataclass(frozen=True)
 class Statement:
     """One SQL statement, with its secrets kept apart from its text.
 
-    :param parts: text and :class:`Secret` in the order they stand in the statement
+    :param parts: text, :class:`Secret` and :class:`Subjects` in the order they stand in the statement
+    :param phase: when its turn comes
     """
 
-    parts: tuple[str | Secret, ...]
+    parts: tuple[str | Secret | Subjects, ...]
+    phase: Phase = Phase.MAKE
 
     @property
     def sql(self) -> str:
         """What is sent to the server."""
-        return "".join(literal(part.value) if isinstance(part, Secret) else part for part in self.parts)
+        return "".join(map(_sent, self.parts))
 
     @property
     def shown(self) -> str:
         """What people and logs may see: every secret reads ``'[HIDDEN]'``."""
-        return "".join(literal(HIDDEN) if isinstance(part, Secret) else part for part in self.parts)
+        return "".join(literal(HIDDEN) if isinstance(part, Secret) else _sent(part) for part in self.parts)
+
+    @property
+    def shape(self) -> tuple[str | Secret | None, ...]:
+        """What two statements have in common that can be run as one: everything but their subjects."""
+        return tuple(None if isinstance(part, Subjects) else part for part in self.parts)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The names it is about, if it could be about more."""
+        return next((part.quoted for part in self.parts if isinstance(part, Subjects)), ())
+
+    def about(self, quoted: tuple[str, ...]) -> Statement:
+        """Return the same statement about these subjects."""
+        return replace(
+            self, parts=tuple(Subjects(quoted) if isinstance(part, Subjects) else part for part in self.parts)
+        )
 
 
-Clause: TypeAlias = "str | tuple[str | Secret, ...] | None"
-"""A part of a statement; a tuple where it holds secrets."""
+def _sent(part: str | Secret | Subjects) -> str:
+    if isinstance(part, Secret):
+        return literal(part.value)
+    return ", ".join(part.quoted) if isinstance(part, Subjects) else part
 
 
-def statement(*clauses: Clause) -> Statement:
+Clause: TypeAlias = "str | Subjects | tuple[str | Secret | Subjects, ...] | None"
+"""A part of a statement; a tuple where it holds secrets or subjects."""
+
+
+def statement(*clauses: Clause, phase: Phase = Phase.MAKE) -> Statement:
     """Join the clauses that say something (``None`` and ``""`` do not) with single spaces."""
-    parts: list[str | Secret] = []
+    parts: list[str | Secret | Subjects] = []
     for clause in clauses:
         if clause:
             parts += [" "] if parts else []
-            parts += [clause] if isinstance(clause, str) else clause
-    return Statement(tuple(parts))
+            parts += clause if isinstance(clause, tuple) else [clause]
+    return Statement(tuple(_joined(parts)), phase)
+
+
+def _joined(parts: Iterable[str | Secret | Subjects]) -> Iterable[str | Secret | Subjects]:
+    """Put texts that stand side by side together."""
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        if text:
+            yield text
+        text = ""
+        yield part
+    if text:
+        yield text

@@ -1,31 +1,160 @@
 # Copyright (c) 2026, hardened.clickstack contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""I/O: what a server is and has, read in as few requests as possible."""
+"""I/O: what a server is and has. One request reads everything a run needs; what it could not foresee is asked later."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.canonical import CUSTOM, SettingType
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import AccessError, Session
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import Ref
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import PrivilegeCatalogue
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import WishError, literal, literals
-
-_TABLES = (
-    "users",
-    "roles",
-    "role_grants",
-    "grants",
-    "settings_profiles",
-    "settings_profile_elements",
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    Need,
+    Ref,
+    Row,
+    Rows,
 )
-_READ_ONLY_STORAGES = ("users_xml", "users.xml", "ldap")
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import PrivilegeCatalogue
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    WishError,
+    idents,
+    literal,
+    literals,
+    unquote,
+)
+
 UNKNOWN_SETTING = 115
+_CREATED = re.compile(r"CREATE USER (`(?:[^`\\]|\\.|``)*`|[^ ]+)", re.DOTALL)
+_CHUNK = 1000
+"""How many names one statement carries: well below ClickHouse's ``max_query_size`` of 256 KiB."""
+_LINES = {
+    "privileges": "SELECT 'privileges', '', toJSONString(tuple(privilege, aliases, level, parent_group))"
+    " FROM system.privileges",
+    "secrets": "SELECT 'secrets', '', toJSONString(tuple(value)) FROM system.server_settings"
+    " WHERE name = 'display_secrets_in_show_and_select'",
+}
+_ELEMENTS = "settings_profile_elements"
+_STORAGES = Need("user_directories", ("name", "type", "precedence"), keys=())
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a run wants to know at once.
+
+    :param needs: the tables of the kinds it is about
+    :param names: of these entities only; ``None`` for all
+    :param settings: settings whose type it needs, beside those that the entities have
+    :param times: dates as the operator wrote them
+    :param filters: expressions of row policies as the operator wrote them
+    :param privileges: whether it needs to know all privileges
+    :param secrets: whether it needs to know if the server shows secrets
+    :param cluster: read all replicas of this cluster
+    """
+
+    needs: Sequence[Need]
+    names: frozenset[str] | None = None
+    settings: frozenset[str] = frozenset()
+    times: frozenset[str] = frozenset()
+    filters: frozenset[str] = frozenset()
+    privileges: bool = False
+    secrets: bool = False
+    cluster: str | None = None
+    tables: Mapping[str, Need] = field(init=False)
+
+    def __post_init__(self) -> None:
+        tables: dict[str, Need] = {}
+        for need in (*self.needs, _STORAGES):
+            known = tables.get(need.table, Need(need.table, (), ()))
+            tables[need.table] = Need(
+                need.table,
+                tuple(dict.fromkeys((*known.columns, *need.columns))),
+                tuple(dict.fromkeys((*known.keys, *need.keys))),
+            )
+        object.__setattr__(self, "tables", tables)
+
+    def where(self, need: Need) -> str:
+        """The condition that leaves the rows of the names."""
+        if self.names is None or not need.keys:
+            return ""
+        names = literals(sorted(self.names)) or "NULL"
+        return " WHERE " + " OR ".join(f"{key} IN ({names})" for key in need.keys)
+
+    @property
+    def sql(self) -> str:
+        """The query: a row is the table's name, the replica, and the columns as JSON."""
+        replica = "concat(hostName(), ':', toString(tcpPort()))" if self.cluster else "''"
+        lines = [
+            f"SELECT 'me', {replica}, toJSONString(tuple(currentUser(), toString(now()), toString(toDateTime64(0, 0))))"
+        ]
+        lines += [_LINES["privileges"]] if self.privileges else []
+        lines += [_LINES["secrets"]] if self.secrets else []
+        for need in self.tables.values():
+            source = f"system.{need.table}"
+            if self.cluster:
+                source = f"clusterAllReplicas({literal(self.cluster)}, {source})"
+            columns = f"tuple(COLUMNS('^({'|'.join(need.columns)})$'))"
+            lines.append(
+                f"SELECT {literal(need.table)}, {replica}, toJSONString({columns}) FROM {source}{self.where(need)}"
+            )
+        lines.append(
+            "SELECT 'columns', '', toJSONString(tuple(table, groupArray(name))) FROM (SELECT table, name"
+            f" FROM system.columns WHERE database = 'system' AND table IN ({literals(self.tables)})"
+            " ORDER BY table, position) GROUP BY table"
+        )
+        lines += self._settings
+        if self.times:
+            lines.append(
+                f"SELECT 'times', '', toJSONString(tuple(text, {_time('text')}))"
+                f" FROM (SELECT arrayJoin([{literals(sorted(self.times))}]) AS text)"
+            )
+        if self.filters:
+            lines.append(
+                f"SELECT 'filters', '', toJSONString(tuple(text, {_formatted('text')}))"
+                f" FROM (SELECT arrayJoin([{literals(sorted(self.filters))}]) AS text)"
+            )
+        return "\nUNION ALL ".join(lines)
+
+    @property
+    def _settings(self) -> list[str]:
+        """The types of the settings that are wished for, and of those that the entities have."""
+        elements = self.tables.get(_ELEMENTS)
+        used = f"SELECT setting_name FROM system.{_ELEMENTS}{self.where(elements)}" if elements else ""
+        return _setting_lines(self.settings, used) if used or self.settings else []
+
+
+def _setting_lines(names: Iterable[str], used: str) -> list[str]:
+    """The queries for the types of settings by these names, or those that the subquery ``used`` gives."""
+    lines = []
+    for table, name, default, alias in (
+        ("settings", "name", "default", "alias_for"),
+        ("merge_tree_settings", "concat('merge_tree_', name)", "value", "''"),
+    ):
+        conditions = [f"{name} IN ({literals(sorted(names))})"] if names else []
+        conditions += [f"{name} IN ({used})"] if used else []
+        lines.append(
+            f"SELECT 'settings', '', toJSONString(tuple({name}, type, {default}, {alias}))"
+            f" FROM system.{table} WHERE {' OR '.join(conditions)}"
+        )
+    return lines
+
+
+def _time(text: str) -> str:
+    """The expression that reads a date as ``VALID UNTIL`` does.
+
+    Before 1970 ClickHouse keeps the first second that still means "expired".
+    """
+    time = f"parseDateTime64BestEffortOrNull({text}, 0)"
+    return f"toString(if(toInt64({time}) < 1, toDateTime64(1, 0), {time}))"
+
+
+def _formatted(text: str) -> str:
+    """The expression that gives the filter of a row policy in the server's own formatting; NULL if it is none."""
+    return f"replaceOne(formatQuerySingleLineOrNull(concat('SELECT ', {text})), 'SELECT ', '')"
 
 
 class Server:
@@ -36,8 +165,55 @@ class Server:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.epoch = ""
+        """How the server writes the beginning of 1970, which in ``valid_until`` means never."""
         self._settings: dict[str, SettingType] = {}
         self._times: dict[str, str | None] = {}
+        self._filters: dict[str, str | None] = {}
+        self._creates: dict[str, str] = {}
+
+    # -- one request for everything
+
+    def load(self, question: Question) -> dict[str, Rows]:
+        """Read what a run needs.
+
+        :return: the rows of each replica, the connected server's first; without a cluster it is the only one, ``""``
+        :raises AccessError: if the server refuses; it names the privilege that is missing
+        """
+        tables: dict[str, dict[str, list[Any]]] = {}
+        columns: dict[str, list[str]] = {}
+        privileges: list[Row] = []
+        secrets, ours = False, ""
+        for table, replica, document in self.session.rows(question.sql):
+            if table in question.tables:
+                tables.setdefault(replica, {}).setdefault(table, []).append(document)
+                continue
+            values = list(document.values()) if isinstance(document, dict) else document
+            if table == "me":
+                ours = replica
+                self.user, self.now, self.epoch = values
+            elif table == "columns":
+                wanted = question.tables[values[0]].columns
+                columns[values[0]] = [name for name in values[1] if name in wanted]
+            elif table == "privileges":
+                privileges.append(dict(zip(("privilege", "aliases", "level", "parent_group"), values, strict=True)))
+            elif table == "secrets":
+                secrets = values[0] in ("1", "true")
+            elif table == "settings":
+                name, kind, default, alias = values
+                self._settings[name] = SettingType(alias or name, kind, default)
+            elif table == "times":
+                self._times[values[0]] = values[1]
+            elif table == "filters":
+                self._filters[values[0]] = values[1]
+        if question.privileges:
+            self.privileges = PrivilegeCatalogue.from_rows(privileges)
+        if question.secrets:
+            self.shows_secrets = secrets
+        found = {replica: _rows(tables[replica], columns) for replica in (ours, *sorted(tables.keys() - {ours}))}
+        for name in question.settings.union(*(rows.by(_ELEMENTS, "setting_name") for rows in found.values())):
+            self._settings.setdefault(name, SettingType(name, CUSTOM))
+        return found
 
     # -- the server itself
 
@@ -67,24 +243,6 @@ class Server:
         return str(self.session.query("SELECT toString(now()) AS now")[0]["now"])
 
     @cached_property
-    def _columns(self) -> dict[str, set[str]]:
-        rows = self.session.query(
-            "SELECT table, groupArray(name) AS names FROM system.columns"
-            f" WHERE database = 'system' AND table IN ({literals(_TABLES)}) GROUP BY table"
-        )
-        return {row["table"]: set(row["names"]) for row in rows}
-
-    def has_column(self, table: str, column: str) -> bool:
-        """Whether a system table has a column in this version."""
-        return column in self._columns.get(table, ())
-
-    @cached_property
-    def read_only_storages(self) -> frozenset[str]:
-        """The names of the access storages that SQL cannot change."""
-        rows = self.session.query("SELECT name, type FROM system.user_directories")
-        return frozenset(row["name"] for row in rows if row["type"] in _READ_ONLY_STORAGES)
-
-    @cached_property
     def privileges(self) -> PrivilegeCatalogue:
         """All privileges that this version has."""
         return PrivilegeCatalogue.from_rows(
@@ -107,22 +265,11 @@ class Server:
         Aliases are followed to the setting's own name. A name the server does not know has the type CUSTOM; whether its
         prefix is allowed is the server's to say, when the statement runs.
         """
-        missing = sorted(set(names) - self._settings.keys())
+        missing = frozenset(names) - self._settings.keys()
         if missing:
-            columns = "name, type, default, alias_for"
-            rows = self.session.query(f"SELECT {columns} FROM system.settings WHERE name IN ({literals(missing)})")
-            aliases = {row["name"]: row["alias_for"] for row in rows if row["alias_for"]}
-            for row in rows:
-                own = aliases.get(row["name"], row["name"])
-                self._settings[row["name"]] = SettingType(own, row["type"], row["default"])
-            merge_tree = [name for name in missing if name.startswith("merge_tree_")]
-            if merge_tree:
-                bare = [name[len("merge_tree_") :] for name in merge_tree]
-                for row in self.session.query(
-                    f"SELECT name, type, value FROM system.merge_tree_settings WHERE name IN ({literals(bare)})"
-                ):
-                    own = "merge_tree_" + row["name"]
-                    self._settings[own] = SettingType(own, row["type"], row["value"])
+            for _table, _replica, document in self.session.rows("\nUNION ALL ".join(_setting_lines(missing, ""))):
+                name, kind, default, alias = document.values() if isinstance(document, dict) else document
+                self._settings[name] = SettingType(alias or name, kind, default)
             for name in missing:
                 self._settings.setdefault(name, SettingType(name, CUSTOM))
         return self._settings
@@ -133,17 +280,26 @@ class Server:
         :return: ``YYYY-MM-DD hh:mm:ss``, or an empty text for no expiry (``infinity`` or empty)
         :raises WishError: for a text that ClickHouse's best-effort parser does not take
         """
-        for text in sorted(set(texts) - self._times.keys()):
+        for text in sorted(set(texts)):
             if text.strip().lower() in ("", "infinity"):
                 self._times[text] = ""
-                continue
-            # before 1970 ClickHouse keeps the first second that still means "expired"
-            time = f"parseDateTime64BestEffortOrNull({literal(text)}, 0)"
-            rows = self.session.query(f"SELECT toString(if(toInt64({time}) < 1, toDateTime64(1, 0), {time})) AS time")
-            self._times[text] = rows[0]["time"]
+            elif text not in self._times:
+                self._times[text] = self.session.query(f"SELECT {_time(literal(text))} AS time")[0]["time"]
             if self._times[text] is None:
                 raise WishError(option, f"{text!r} is not a date that ClickHouse can read; write 2030-12-31 23:59:59")
         return {text: time for text, time in self._times.items() if time is not None}
+
+    def formatted_filter(self, option: str, text: str) -> str:
+        """Return the filter of a row policy in the server's own formatting, as ``system.row_policies`` shows it.
+
+        :raises WishError: for a text that is no expression
+        """
+        if text not in self._filters:
+            self._filters[text] = self.session.query(f"SELECT {_formatted(literal(text))} AS filter")[0]["filter"]
+        formatted = self._filters[text]
+        if formatted is None:
+            raise WishError(option, f"{text!r} is not an expression that ClickHouse can read")
+        return formatted
 
     # -- entities
 
@@ -153,61 +309,51 @@ class Server:
         for ref in refs:
             for kind in ref.kinds:
                 wanted.setdefault(kind, set()).add(ref.name)
-        found = {kind: self.names(kind, sorted(names)) for kind, names in wanted.items()}
-        return [ref for ref in refs if not any(ref.name in found[kind] for kind in ref.kinds)]
-
-    def names(self, kind: str, names: Sequence[str]) -> set[str]:
-        """Return those of the names that exist as ``user``, ``role`` or ``settings_profile``."""
-        rows = self.session.query(f"SELECT name FROM system.{kind}s WHERE name IN ({literals(names)})")
-        return {row["name"] for row in rows}
-
-    def elements(self, column: str, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return the settings and profiles attached to users, roles or profiles, in their order.
-
-        :param column: ``user_name``, ``role_name`` or ``profile_name``
-        """
-        rows = self.session.query(
-            f"SELECT {column} AS owner, setting_name, value, min, max, writability, inherit_profile"
-            f" FROM system.settings_profile_elements WHERE {column} IN ({literals(names)}) ORDER BY owner, index"
+        lines = [
+            f"SELECT {literal(kind)}, '', toJSONString(name) FROM system.{kind}s"
+            f" WHERE name IN ({literals(sorted(names))})"
+            for kind, names in wanted.items()
+        ]
+        found = (
+            {(kind, name) for kind, _replica, name in self.session.rows("\nUNION ALL ".join(lines))} if lines else ()
         )
-        grouped: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            grouped.setdefault(row["owner"], []).append(row)
-        return grouped
+        return [ref for ref in refs if not any((kind, ref.name) in found for kind in ref.kinds)]
 
-    def granted_roles(self, column: str, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return the roles granted to users or roles, as the ``roles`` option has them.
+    def show_create_users(self, names: Iterable[str]) -> Mapping[str, str]:
+        """Return ``SHOW CREATE USER`` of each user, with secrets where the server shows them to us.
 
-        :param column: ``user_name`` or ``role_name``
+        :param names: users that exist
         """
-        rows = self.session.query(
-            f"SELECT {column} AS owner, granted_role_name AS name, with_admin_option"
-            f" FROM system.role_grants WHERE {column} IN ({literals(names)}) ORDER BY owner, name"
-        )
-        grouped: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            grouped.setdefault(row["owner"], []).append(
-                {"name": row["name"], "admin_option": bool(int(row["with_admin_option"]))}
-            )
-        return grouped
+        missing = [name for name in names if name not in self._creates]
+        for start in range(0, len(missing), _CHUNK):
+            chunk = missing[start : start + _CHUNK]
+            for text in self._show(f"SHOW CREATE USER {idents(chunk)}"):
+                token = _CREATED.match(text)
+                if token:
+                    self._creates[unquote(token[1]) if token[1][0] == "`" else token[1]] = text
+        return self._creates
 
-    def show_create_user(self, name: str, quoted: str) -> str:
-        """Return ``SHOW CREATE USER``, with secrets where the server shows them to us.
+    def show_create_user(self, name: str) -> str:
+        """Return ``SHOW CREATE USER``, with secrets where the server shows them to us."""
+        return self.show_create_users([name])[name]
 
-        :param name: the user, for errors
-        :param quoted: the same as an identifier
-        """
+    def _show(self, sql: str) -> list[str]:
+        settings: dict[str, Any] = {"format_display_secrets_in_show_and_select": 1}
         if self.shows_secrets:
             try:
-                return self._first(f"SHOW CREATE USER {quoted}", {"format_display_secrets_in_show_and_select": 1})
+                return self._texts(sql, settings)
             except AccessError as error:
                 if error.code not in (UNKNOWN_SETTING, 164, 452):
                     raise
-        return self._first(f"SHOW CREATE USER {quoted}", None)
+        return self._texts(sql, None)
 
-    def _first(self, sql: str, settings: Mapping[str, Any] | None) -> str:
-        rows = self.session.query(sql, settings)
-        return str(next(iter(rows[0].values())))
+    def show_grants(self, names: Sequence[str]) -> Iterable[str]:
+        """Return the lines of ``SHOW GRANTS`` for these users and roles."""
+        for start in range(0, len(names), _CHUNK):
+            yield from self._texts(f"SHOW GRANTS FOR {idents(names[start : start + _CHUNK])}", None)
+
+    def _texts(self, sql: str, settings: Mapping[str, Any] | None) -> list[str]:
+        return [str(next(iter(row.values()))) for row in self.session.query(sql, settings)]
 
     def client_address(self) -> str | None:
         """Return our own address as the server sees it; ``None`` if it does not say."""
@@ -219,3 +365,13 @@ class Server:
             return None
         address = re.sub(r"^::ffff:", "", rows[0]["address"]) if rows else ""
         return None if address in ("", "::", "0.0.0.0") else address
+
+
+def _rows(tables: Mapping[str, list[Any]], columns: Mapping[str, list[str]]) -> Rows:
+    """Give the values their names; some versions do so themselves."""
+    named = {
+        table: [row if isinstance(row, dict) else dict(zip(columns[table], row, strict=True)) for row in rows]
+        for table, rows in tables.items()
+    }
+    named[_STORAGES.table] = sorted(named.get(_STORAGES.table, ()), key=lambda row: int(row["precedence"]))
+    return Rows(named)

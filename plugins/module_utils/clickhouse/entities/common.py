@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse import canonical
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
-    Current,
     Document,
+    Need,
     Ref,
+    Rows,
     Target,
     Wish,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    Phase,
+    Secret,
     Statement,
+    Subjects,
     WishError,
     check_name,
     ident,
@@ -148,30 +152,46 @@ def wish_names(
 # -- rows to canonical form -----------------------------------------------------------------------------------------
 
 
-def read_settings(server: Server, column: str, names: Sequence[str]) -> dict[str, Document]:
-    """Return ``settings`` and ``profiles`` of each owner, as documents."""
-    elements = server.elements(column, names)
-    used = {row["setting_name"] for rows in elements.values() for row in rows if row["setting_name"] is not None}
-    types = server.setting_types(used)
-    documents: dict[str, Document] = {}
-    for owner in names:
-        settings: dict[str, canonical.SettingDocument] = {}
-        profiles: list[str] = []
-        for row in elements.get(owner, ()):
-            if row["inherit_profile"] is not None:
-                profiles.append(row["inherit_profile"])
-                continue
-            kind = types[row["setting_name"]]
-            element: canonical.SettingDocument = {"name": kind.name}
-            for key in ("value", "min", "max"):
-                stored = canonical.stored_value(row[key], kind)
-                if stored is not None:
-                    element[key] = stored
-            if row["writability"] is not None:
-                element["writability"] = row["writability"].lower()
-            settings[kind.name] = element
-        documents[owner] = {"settings": [settings[name] for name in sorted(settings)], "profiles": profiles}
-    return documents
+def settings_needs(column: str) -> Need:
+    """What :func:`read_settings` reads; ``column`` is ``user_name``, ``role_name`` or ``profile_name``."""
+    columns = ("index", "setting_name", "value", "min", "max", "writability", "inherit_profile")
+    return Need("settings_profile_elements", (column, *columns), (column,))
+
+
+def read_settings(server: Server, rows: Rows, column: str, owner: str) -> Document:
+    """Return ``settings`` and ``profiles`` of one user, role or profile."""
+    elements = rows.by("settings_profile_elements", column).get(owner, ())
+    types = server.setting_types(row["setting_name"] for row in elements if row["setting_name"] is not None)
+    settings: dict[str, canonical.SettingDocument] = {}
+    profiles: list[str] = []
+    for row in sorted(elements, key=lambda row: int(row["index"])):
+        if row["inherit_profile"] is not None:
+            profiles.append(row["inherit_profile"])
+            continue
+        kind = types[row["setting_name"]]
+        element: canonical.SettingDocument = {"name": kind.name}
+        for key in ("value", "min", "max"):
+            stored = canonical.stored_value(row[key], kind)
+            if stored is not None:
+                element[key] = stored
+        if row["writability"] is not None:
+            element["writability"] = row["writability"].lower()
+        settings[kind.name] = element
+    return {"settings": [settings[name] for name in sorted(settings)], "profiles": profiles}
+
+
+def roles_needs(column: str) -> Need:
+    """What :func:`read_roles` reads; ``column`` is ``user_name`` or ``role_name``."""
+    return Need("role_grants", (column, "granted_role_name", "with_admin_option"), (column,))
+
+
+def read_roles(rows: Rows, column: str, owner: str) -> list[dict[str, Any]]:
+    """Return the roles granted to one user or role, as the ``roles`` option has them."""
+    granted = {
+        row["granted_role_name"]: bool(int(row["with_admin_option"]))
+        for row in rows.by("role_grants", column).get(owner, ())
+    }
+    return [{"name": name, "admin_option": granted[name]} for name in sorted(granted)]
 
 
 def read_names(row: Mapping[str, Any], prefix: str, everyone: str) -> canonical.NamesDocument:
@@ -179,11 +199,6 @@ def read_names(row: Mapping[str, Any], prefix: str, everyone: str) -> canonical.
     if int(row[f"{prefix}_{everyone}"]):
         return canonical.names(prefix, {everyone: True, "except": row[f"{prefix}_except"]}, everyone)
     return canonical.names(prefix, {"names": row[f"{prefix}_list"]}, everyone)
-
-
-def current(server: Server, row: Mapping[str, Any], document: Document) -> Current:
-    """Return what the server has, with the storage it lives in."""
-    return Current(document, row["storage"], row["storage"] in server.read_only_storages)
 
 
 # -- canonical form to clauses --------------------------------------------------------------------------------------
@@ -232,12 +247,23 @@ def changed(before: Document | None, after: Document, *fields: str) -> bool:
     return any((before or {}).get(name) != after.get(name) for name in fields)
 
 
-def head(keyword: str, wish: Wish, exists: bool, target: Target) -> str:
+def head(keyword: str, wish: Wish, exists: bool, target: Target) -> tuple[str | Secret | Subjects, ...]:
     """Return the beginning of CREATE or ALTER."""
-    verb = "ALTER" if exists else "CREATE"
+    verb = f"ALTER {keyword}" if exists else f"CREATE {keyword}{' IF NOT EXISTS' if target.lenient else ''}"
     storage = f" IN {ident(wish.storage)}" if wish.storage and not exists else ""
     cluster = f" {target.on_cluster}" if target.cluster else ""
-    return f"{verb} {keyword} {ident(wish.name)}{storage}{cluster}"
+    return (f"{verb} ", subject(wish.name), f"{storage}{cluster}")
+
+
+def subject(name: str) -> Subjects:
+    """Return a name as a statement's subject."""
+    return Subjects((ident(name),))
+
+
+def waits(names: canonical.NamesDocument, kinds: Iterable[str], target: Target) -> bool:
+    """Whether a set of users and roles names some that this run makes."""
+    listed = [*names.get("names", ()), *names.get("except", ())]
+    return any((kind, name) in target.coming for kind in kinds for name in listed)
 
 
 # -- granted roles --------------------------------------------------------------------------------------------------
@@ -255,7 +281,9 @@ def grant_roles(name: str, before: Document | None, after: Document, target: Tar
         ]
         if roles:
             option = "WITH ADMIN OPTION" if admin else ""
-            statements.append(statement("GRANT", target.on_cluster, idents(roles), f"TO {ident(name)}", option))
+            statements.append(
+                statement("GRANT", target.on_cluster, idents(roles), "TO", subject(name), option, phase=Phase.GRANT)
+            )
     return statements
 
 
@@ -266,10 +294,12 @@ def revoke_roles(name: str, before: Document | None, after: Document, target: Ta
     statements = []
     options = [role["name"] for role in had if role["admin_option"] and wanted.get(role["name"]) is False]
     if options:
-        statements.append(
-            statement("REVOKE", target.on_cluster, f"ADMIN OPTION FOR {idents(options)}", f"FROM {ident(name)}")
-        )
+        statements.append(_revoke(f"ADMIN OPTION FOR {idents(options)}", name, target))
     roles = [role["name"] for role in had if role["name"] not in wanted]
     if roles:
-        statements.append(statement("REVOKE", target.on_cluster, idents(roles), f"FROM {ident(name)}"))
+        statements.append(_revoke(idents(roles), name, target))
     return statements
+
+
+def _revoke(what: str, name: str, target: Target) -> Statement:
+    return statement("REVOKE", target.on_cluster, what, "FROM", subject(name), phase=Phase.TAKE)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import common
@@ -13,6 +13,8 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Current,
     Document,
     EntityType,
+    Need,
+    Rows,
     Target,
     Wish,
 )
@@ -22,7 +24,6 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql
     check_text,
     ident,
     literal,
-    literals,
     statement,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
@@ -45,10 +46,12 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     return Wish("database", check_name("name", options["name"]), document=document)
 
 
-def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
-    """Return the databases of these names that exist and that we may see."""
-    rows = server.session.query(f"SELECT name, comment FROM system.databases WHERE name IN ({literals(names)})")
-    return {row["name"]: Current({"comment": row["comment"]}) for row in rows}
+NEEDS = (Need("databases", ("name", "comment")),)
+
+
+def read(server: Server, rows: Rows) -> dict[str, Current]:
+    """Return the databases that we may see."""
+    return {row["name"]: Current({"comment": row["comment"]}) for row in rows["databases"]}
 
 
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
@@ -62,4 +65,4 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     return [statement(change, target.on_cluster, f"MODIFY COMMENT {literal(after['comment'])}")]
 
 
-TYPE = EntityType("database", "DATABASE", OPTIONS, wish, read, common.after({"comment": ""}), alter)
+TYPE = EntityType("database", "DATABASE", OPTIONS, wish, NEEDS, read, common.after({"comment": ""}), alter)

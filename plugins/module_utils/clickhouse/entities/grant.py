@@ -15,7 +15,9 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Current,
     Document,
     EntityType,
+    Need,
     Ref,
+    Rows,
     Target,
     Wish,
 )
@@ -29,14 +31,14 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.gra
     Step,
     difference,
     render_elements,
+    split_show_grants,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    Phase,
     Statement,
     WishError,
     check_name,
     check_text,
-    ident,
-    literals,
     statement,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
@@ -78,7 +80,7 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     document: Document = {}
     refs: list[Ref] = []
     common.wish_roles(options, document, refs)
-    extra: dict[str, Any] = {"mode": mode if present else "exact"}
+    extra: dict[str, Any] = {"mode": mode if present else "exact", "gone": not present}
     if not present:
         extra["grants"], extra["revokes"], document["roles"] = [], [], []
     elif options.get("privileges") is not None or options.get("partial_revokes") is not None:
@@ -111,46 +113,55 @@ def _elements(option: str, entries: Sequence[Mapping[str, Any]], server: Server)
     return grants
 
 
-def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
-    """Return the privileges and roles of these users and roles, as far as they exist.
+NEEDS = (
+    Need("users", ("name", "storage")),
+    Need("roles", ("name", "storage")),
+    Need(
+        "role_grants", ("user_name", "role_name", "granted_role_name", "with_admin_option"), ("user_name", "role_name")
+    ),
+    Need(
+        "grants",
+        (
+            "user_name",
+            "role_name",
+            "access_type",
+            "access_object",
+            "database",
+            "table",
+            "column",
+            "is_partial_revoke",
+            "grant_option",
+            "is_wildcard",
+        ),
+        ("user_name", "role_name"),
+    ),
+)
+
+
+def read(server: Server, rows: Rows) -> dict[str, Current]:
+    """Return the privileges and roles of users and roles.
 
     A name that is both is the user, as in ``GRANT ... TO name``.
     """
-    condition = f"WHERE name IN ({literals(names)})"
-    grantees = {}
-    for kind in ("role", "user"):
-        for row in server.session.query(f"SELECT name, storage FROM system.{kind}s {condition}"):
-            grantees[row["name"]] = (kind, row)
     found: dict[str, Current] = {}
-    for kind in ("user", "role"):
-        members = [name for name, (its_kind, _row) in grantees.items() if its_kind == kind]
-        if not members:
-            continue
-        roles = server.granted_roles(f"{kind}_name", members)
-        rights = _rights(server, kind, members)
-        for name in members:
-            document = {"privileges": rights[name], "roles": roles.get(name, [])}
-            found[name] = common.current(server, grantees[name][1], document)
+    for kind in ("role", "user"):
+        column = f"{kind}_name"
+        granted = rows.by("grants", column)
+        shown = _shown(server, [name for name, its in granted.items() if "is_wildcard" not in its[0]])
+        for row in rows[f"{kind}s"]:
+            name = row["name"]
+            if name in shown:
+                rights = Rights.from_show_grants(server.privileges, shown[name], granted[name])
+            else:
+                rights = Rights.from_rows(server.privileges, granted.get(name, ()))
+            document = {"privileges": rights, "roles": common.read_roles(rows, column, name)}
+            found[name] = rows.current(row, document)
     return found
 
 
-def _rights(server: Server, kind: str, names: Sequence[str]) -> dict[str, Rights]:
-    exact = server.has_column("grants", "is_wildcard")
-    columns = ["access_type", "database", "table", "column", "is_partial_revoke", "grant_option"]
-    columns += [name for name in ("access_object", "is_wildcard") if server.has_column("grants", name)]
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for row in server.session.query(
-        f"SELECT {kind}_name AS owner, {', '.join(columns)} FROM system.grants WHERE {kind}_name IN ({literals(names)})"
-    ):
-        rows[row["owner"]].append(row)
-    if exact:
-        return {name: Rights.from_rows(server.privileges, rows[name]) for name in names}
-    # before is_wildcard the table shows db.pre* like db.pre; SHOW GRANTS does not
-    rights = {}
-    for name in names:
-        lines = [str(next(iter(row.values()))) for row in server.session.query(f"SHOW GRANTS FOR {ident(name)}")]
-        rights[name] = Rights.from_show_grants(server.privileges, lines, rows[name])
-    return rights
+def _shown(server: Server, names: Sequence[str]) -> dict[str, list[str]]:
+    """SHOW GRANTS by grantee: before is_wildcard the table shows db.pre* like db.pre, the statement does not."""
+    return split_show_grants(server.show_grants(names)) if names else {}
 
 
 def nothing(server: Server) -> Current:
@@ -176,13 +187,15 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
             rights.revoke(grant)
         document["privileges"] = rights
     if "roles" in wished.document:
-        document["roles"] = _roles(had["roles"], wished.document["roles"], mode)
+        document["roles"] = roles_after(had["roles"], wished)
     return document
 
 
-def _roles(had: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]], mode: str) -> list[dict[str, Any]]:
+def roles_after(had: Iterable[Mapping[str, Any]], wished: Wish) -> list[dict[str, Any]]:
+    """Return the roles as they will be, in the form of the ``roles`` option."""
+    mode = wished.extra["mode"]
     roles = {role["name"]: role["admin_option"] for role in had} if mode != "exact" else {}
-    for role in wanted:
+    for role in wished.document["roles"]:
         name, admin = role["name"], role["admin_option"]
         if mode != "remove":
             roles[name] = admin or roles.get(name, False)
@@ -201,10 +214,8 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     gap = GRANT in verbs and any(verb != GRANT for verb in verbs[: len(verbs) - verbs[::-1].index(GRANT)])
     replaced = _replace(wished.name, after["privileges"], target) if gap else None
     statements = replaced or _statements(wished.name, steps, target)
-    given = [s for s in statements if s.sql.startswith("GRANT")]
-    taken = [s for s in statements if not s.sql.startswith("GRANT")]
-    given += common.grant_roles(wished.name, had, after, target)
-    return given + taken + common.revoke_roles(wished.name, had, after, target)
+    statements += common.grant_roles(wished.name, had, after, target)
+    return statements + common.revoke_roles(wished.name, had, after, target)
 
 
 def _statements(name: str, steps: Iterable[Step], target: Target) -> list[Statement]:
@@ -217,9 +228,9 @@ def _statements(name: str, steps: Iterable[Step], target: Target) -> list[Statem
 def _statement(verb: str, name: str, grants: Iterable[Grant], target: Target, options: str) -> Statement:
     elements = render_elements(grants)
     if verb == GRANT:
-        return statement("GRANT", target.on_cluster, elements, f"TO {ident(name)}", options)
+        return statement("GRANT", target.on_cluster, elements, "TO", common.subject(name), options, phase=Phase.GRANT)
     option_only = "GRANT OPTION FOR" if verb == REVOKE_OPTION else ""
-    return statement(REVOKE, target.on_cluster, option_only, elements, f"FROM {ident(name)}")
+    return statement(REVOKE, target.on_cluster, option_only, elements, "FROM", common.subject(name), phase=Phase.TAKE)
 
 
 def _replace(name: str, rights: Rights, target: Target) -> list[Statement]:
@@ -231,4 +242,4 @@ def _replace(name: str, rights: Rights, target: Target) -> list[Statement]:
     return [first, *_statements(name, rest, target)]
 
 
-TYPE = EntityType("grant", "", OPTIONS, wish, read, after, alter)
+TYPE = EntityType("grant", "", OPTIONS, wish, NEEDS, read, after, alter, key="grantee")

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import common
@@ -13,11 +13,13 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Current,
     Document,
     EntityType,
+    Need,
     Ref,
+    Rows,
     Target,
     Wish,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, literals, statement
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, statement
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
 
 DEFAULTS: Document = {"roles": [], "settings": [], "profiles": []}
@@ -36,18 +38,17 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     return common.base_wish("role", options, document, refs)
 
 
-def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
-    """Return the roles of these names that exist."""
-    rows = server.session.query(f"SELECT name, storage FROM system.roles WHERE name IN ({literals(names)})")
-    found = [row["name"] for row in rows]
-    if not found:
-        return {}
-    settings = common.read_settings(server, "role_name", found)
-    roles = server.granted_roles("role_name", found)
-    return {
-        row["name"]: common.current(server, row, {"roles": roles.get(row["name"], []), **settings[row["name"]]})
-        for row in rows
-    }
+NEEDS = (Need("roles", ("name", "storage")), common.roles_needs("role_name"), common.settings_needs("role_name"))
+
+
+def read(server: Server, rows: Rows) -> dict[str, Current]:
+    """Return the roles."""
+    roles = {}
+    for row in rows["roles"]:
+        name = row["name"]
+        settings = common.read_settings(server, rows, "role_name", name)
+        roles[name] = rows.current(row, {"roles": common.read_roles(rows, "role_name", name), **settings})
+    return roles
 
 
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
@@ -62,4 +63,4 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     return statements + common.revoke_roles(wished.name, before, after, target)
 
 
-TYPE = EntityType("role", "ROLE", OPTIONS, wish, read, common.after(DEFAULTS), alter)
+TYPE = EntityType("role", "ROLE", OPTIONS, wish, NEEDS, read, common.after(DEFAULTS), alter)

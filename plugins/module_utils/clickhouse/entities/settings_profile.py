@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import common
@@ -13,11 +13,17 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Current,
     Document,
     EntityType,
+    Need,
     Ref,
+    Rows,
     Target,
     Wish,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, literals, statement
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
+    Phase,
+    Statement,
+    statement,
+)
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
 
 DEFAULTS: Document = {"settings": [], "profiles": [], "apply_to": {"none": True}}
@@ -36,34 +42,40 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     return common.base_wish("settings_profile", options, document, refs)
 
 
-def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
-    """Return the settings profiles of these names that exist."""
-    rows = server.session.query(
-        "SELECT name, storage, apply_to_all, apply_to_list, apply_to_except FROM system.settings_profiles"
-        f" WHERE name IN ({literals(names)})"
-    )
-    found = [row["name"] for row in rows]
-    if not found:
-        return {}
-    settings = common.read_settings(server, "profile_name", found)
-    return {
-        row["name"]: common.current(
-            server, row, {**settings[row["name"]], "apply_to": common.read_names(row, "apply_to", "all")}
-        )
-        for row in rows
-    }
+NEEDS = (
+    Need("settings_profiles", ("name", "storage", "apply_to_all", "apply_to_list", "apply_to_except")),
+    common.settings_needs("profile_name"),
+)
+
+
+def read(server: Server, rows: Rows) -> dict[str, Current]:
+    """Return the settings profiles."""
+    profiles = {}
+    for row in rows["settings_profiles"]:
+        settings = common.read_settings(server, rows, "profile_name", row["name"])
+        document = {**settings, "apply_to": common.read_names(row, "apply_to", "all")}
+        profiles[row["name"]] = rows.current(row, document)
+    return profiles
 
 
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
-    """Return the one statement that makes a settings profile what it should be, if any."""
-    clauses = []
+    """Return the statement that makes a settings profile what it should be, if any.
+
+    Whom it applies to is a second one where that is made in the same run.
+    """
+    clauses: list[str] = []
+    later: list[str] = []
     if common.changed(before or DEFAULTS, after, "settings", "profiles"):
         clauses.append(common.settings_clause(after, server, "INHERIT"))
     if common.changed(before or DEFAULTS, after, "apply_to"):
-        clauses.append(common.names_clause("TO", after["apply_to"], "all"))
-    if before is not None and not clauses:
-        return []
-    return [statement(common.head("SETTINGS PROFILE", wished, before is not None, target), *clauses)]
+        to = common.names_clause("TO", after["apply_to"], "all")
+        (later if common.waits(after["apply_to"], ("user", "role"), target) else clauses).append(to)
+    statements = []
+    if before is None or clauses:
+        statements.append(statement(common.head("SETTINGS PROFILE", wished, before is not None, target), *clauses))
+    if later:
+        statements.append(statement(common.head("SETTINGS PROFILE", wished, True, target), *later, phase=Phase.LINK))
+    return statements
 
 
-TYPE = EntityType("settings_profile", "SETTINGS PROFILE", OPTIONS, wish, read, common.after(DEFAULTS), alter)
+TYPE = EntityType("settings_profile", "SETTINGS PROFILE", OPTIONS, wish, NEEDS, read, common.after(DEFAULTS), alter)

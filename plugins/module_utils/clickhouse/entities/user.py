@@ -16,13 +16,16 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Current,
     Document,
     EntityType,
+    Need,
     Ref,
+    Rows,
     Target,
     Wish,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     HIDDEN,
     Clause,
+    Phase,
     Secret,
     Statement,
     WishError,
@@ -157,43 +160,52 @@ def _check_versions(methods: Sequence[Mapping[str, Any]], server: Server) -> Non
 # -- state ----------------------------------------------------------------------------------------------------------
 
 
-def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
-    """Return the users of these names that exist."""
-    columns = [
-        "name",
-        "storage",
-        "auth_type",
-        "auth_params",
-        "host_ip",
-        "host_names",
-        "host_names_regexp",
-        "host_names_like",
-        "default_roles_all",
-        "default_roles_list",
-        "default_roles_except",
-        "grantees_any",
-        "grantees_list",
-        "grantees_except",
-        "default_database",
-    ]
-    expiry = server.has_column("users", "valid_until")
-    if expiry:
-        columns.append("arrayMap(x -> if(toInt64(x) = 0, '', toString(x)), valid_until) AS expiry")
-    columns += ["auth_grants"] if server.has_column("users", "auth_grants") else []
-    rows = server.session.query(f"SELECT {', '.join(columns)} FROM system.users WHERE name IN ({literals(names)})")
-    found = [row["name"] for row in rows]
-    if not found:
-        return {}
-    settings = common.read_settings(server, "user_name", found)
-    roles = server.granted_roles("user_name", found)
+NEEDS = (
+    Need(
+        "users",
+        (
+            "name",
+            "storage",
+            "auth_type",
+            "auth_params",
+            "valid_until",
+            "auth_grants",
+            "host_ip",
+            "host_names",
+            "host_names_regexp",
+            "host_names_like",
+            "default_roles_all",
+            "default_roles_list",
+            "default_roles_except",
+            "grantees_any",
+            "grantees_list",
+            "grantees_except",
+            "default_database",
+        ),
+    ),
+    common.roles_needs("user_name"),
+    common.settings_needs("user_name"),
+)
+
+
+def read(server: Server, rows: Rows) -> dict[str, Current]:
+    """Return the users."""
+    columns = {row["name"]: _authentication_columns(row) for row in rows["users"]}
+    # what the table does not say (keys, schemes, before 25.9 the expiry), SHOW CREATE USER does
+    unsaid = {
+        row["name"]
+        for row in rows["users"]
+        if "valid_until" not in row or not {"ssh_key", "http"}.isdisjoint(columns[row["name"]][0])
+    }
+    said = server.show_create_users(sorted(unsaid))
     users = {}
-    for row in rows:
+    for row in rows["users"]:
         name = row["name"]
-        types, parameters = _authentication_columns(row)
-        if expiry and not {"ssh_key", "http"} & set(types):
-            methods = authentication.row_methods(types, parameters, row["expiry"])
+        if name in unsaid and name in said:
+            methods, _shown = authentication.shown_methods(said[name])
         else:
-            methods, _shown = authentication.shown_methods(server.show_create_user(name, ident(name)))
+            expiries = ["" if time == server.epoch else time for time in row.get("valid_until", ())]
+            methods = authentication.row_methods(*columns[name], expiries)
         for method, grants in zip(methods, row.get("auth_grants", ()), strict=False):
             method.update({"grants": grants} if grants else {})
         document: Document = {
@@ -202,12 +214,12 @@ def read(server: Server, names: Sequence[str]) -> dict[str, Current]:
                 row["host_ip"], row["host_names"], row["host_names_regexp"], row["host_names_like"]
             ),
             "default_database": row["default_database"],
-            "roles": roles.get(name, []),
+            "roles": common.read_roles(rows, "user_name", name),
             "default_roles": common.read_names(row, "default_roles", "all"),
             "grantees": common.read_names(row, "grantees", "any"),
-            **settings[name],
+            **common.read_settings(server, rows, "user_name", name),
         }
-        users[name] = common.current(server, row, document)
+        users[name] = rows.current(row, document)
     return users
 
 
@@ -226,35 +238,61 @@ def settle(server: Server, wished: Wish, current: Current | None) -> tuple[Wish,
     """Find out whether the wished passwords are the stored ones.
 
     Compared where the server shows secrets; else tried by one login for each password, where the user's hosts admit
-    this machine; else unknown, which is said and never counted as a change.
+    this machine; else unknown, which is said and never counted as a change. Nothing is done for secrets that are kept.
 
     :return: the wish with ``extra["password"]`` set to ``same``, ``different`` or ``unknown``, and warnings
+    :raises WishError: for another password beside a secret that is kept, which ClickHouse cannot set
     """
-    if not wished.present or not wished.credentials:
+    if not wished.present or all(credential.kept for credential in wished.credentials):
         return wished, []
-    verdict, notes = _password_verdict(server, wished, current)
+    before = current.document["authentication"] if current else []
+    after = wished.document["authentication"]
+    kept = authentication.kept(after, wished.credentials)
+    authentication.check_kept("authentication", before, after, kept)
+    pairs = zip(authentication.paired(before, after, kept), _credentials(wished), strict=True)
+    given = [(pair, item) for pair, item in pairs if item is not None and not item.kept]
+    stored = [item for pair, item in given if pair is not None]
+    if kept and not stored:
+        verdict, notes = "different", []  # all of them are new
+    else:
+        verdict, notes = _password_verdict(server, wished, current, stored if kept else wished.credentials)
+        if kept and verdict == "different":
+            raise WishError(
+                "authentication",
+                f"another password is to be set beside a secret that is kept; {authentication.ALL_AT_ONCE}",
+            )
+        if len(stored) < len(given) and kept:
+            verdict = "different"
     return replace(wished, extra={**wished.extra, "password": verdict}), notes
 
 
-def _password_verdict(server: Server, wished: Wish, current: Current | None) -> tuple[str, list[str]]:
+def _credentials(wished: Wish) -> list[authentication.Credential | None]:
+    return authentication.credentials_of(wished.document["authentication"], wished.credentials)
+
+
+def _password_verdict(
+    server: Server, wished: Wish, current: Current | None, credentials: Sequence[authentication.Credential]
+) -> tuple[str, list[str]]:
+    """Say whether these passwords are stored; without kept ones beside them they must be all that are."""
     if current is None or wished.extra["update_password"] == "always":
         return "different", []
     before, after = current.document["authentication"], wished.document["authentication"]
-    if authentication.without_secrets_and_expiry(before) != authentication.without_secrets_and_expiry(after):
+    whole = len(credentials) == len(wished.credentials)
+    if whole and authentication.without_secrets_and_expiry(before) != authentication.without_secrets_and_expiry(after):
         return "different", []
     if wished.extra["update_password"] == "on_create":
         return "same", []
     if server.shows_secrets:
-        _methods, shown = authentication.shown_methods(server.show_create_user(wished.name, ident(wished.name)))
-        if len(shown) == len(wished.credentials):
-            return _compare_shown(wished.credentials, shown), []
-    return _try_logins(server, wished, current)
+        _methods, shown = authentication.shown_methods(server.show_create_user(wished.name))
+        if len(shown) == sum("password" in method for method in before):
+            return _compare_shown(credentials, shown), []
+    return _try_logins(server, wished, current, credentials)
 
 
 def _compare_shown(
     credentials: Sequence[authentication.Credential], shown: Sequence[authentication.ShownSecret]
 ) -> str:
-    """Pair each wished password with a stored one of its type; both lists have the same types."""
+    """Pair each wished password with a stored one of its type, of which there are enough."""
     left = list(shown)
     for credential in credentials:
         match = next((item for item in left if item.type == credential.type and credential.matches(item)), None)
@@ -264,19 +302,21 @@ def _compare_shown(
     return "same"
 
 
-def _try_logins(server: Server, wished: Wish, current: Current) -> tuple[str, list[str]]:
+def _try_logins(
+    server: Server, wished: Wish, current: Current, credentials: Sequence[authentication.Credential]
+) -> tuple[str, list[str]]:
     """Try each password where a refusal, or being let in, can mean anything."""
     address = server.client_address()
     admitted = canonical.host_admits(current.document["host"], address) if address else None
     reason = ""
     if admitted is False:
         reason = f"the user's hosts do not admit this machine, {address}"
-    elif any(credential.password is None for credential in wished.credentials):
+    elif any(credential.password is None for credential in credentials):
         reason = "only its hash was given"
     elif any(method.get("valid_until", "~") <= server.now for method in current.document["authentication"]):
         reason = "the user's VALID UNTIL is over"
     else:
-        answers = {server.session.admits(wished.name, str(item.password)) for item in wished.credentials}
+        answers = {server.session.admits(wished.name, str(item.password)) for item in credentials}
         if answers == {True}:
             return "same", []
         if False in answers and admitted:
@@ -319,11 +359,23 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
 
 def _authentication_after(before: Document | None, wished: Wish) -> list[authentication.MethodDocument]:
     had = before["authentication"] if before else []
-    methods = authentication.with_expiries(had, wished.document["authentication"])
+    wanted = wished.document["authentication"]
+    kept = authentication.kept(wanted, wished.credentials)
+    authentication.check_kept("authentication", had, wanted, kept)
+    authentication.check_new("authentication", had, wanted, kept)
+    methods = authentication.with_expiries(had, wanted, kept)
+    if kept:
+        pairs = authentication.paired(had, wanted, kept)
+        stay = [methods[pairs.index(index)] for index in range(len(had))]
+        return stay + [_marked(method) for method, pair in zip(methods, pairs, strict=True) if pair is None]
     if wished.extra.get("password") == "different":
-        return [{**method, "password": NEW_PASSWORD} if "password" in method else method for method in methods]
+        return [_marked(method) for method in methods]
     in_order = sorted(methods, key=sorted_items)
     return list(had) if in_order == sorted(had, key=sorted_items) else methods  # another order is no difference
+
+
+def _marked(method: authentication.MethodDocument) -> authentication.MethodDocument:
+    return {**method, "password": NEW_PASSWORD} if "password" in method else method
 
 
 def sorted_items(document: Document) -> str:
@@ -334,6 +386,7 @@ def sorted_items(document: Document) -> str:
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
     """Return the statements that make one user what it should be: clauses, then roles, then default roles."""
     clauses: list[Clause] = []
+    later: list[Clause] = []
     if before is None or common.changed(before, after, "authentication"):
         clauses.append(_authentication_clause(wished, before, after))
     if common.changed(before or DEFAULTS, after, "host"):
@@ -344,14 +397,17 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     if common.changed(before or DEFAULTS, after, "settings", "profiles"):
         clauses.append(common.settings_clause(after, server, "PROFILE"))
     if common.changed(before or DEFAULTS, after, "grantees"):
-        clauses.append(common.names_clause("GRANTEES", after["grantees"], "any"))
+        grantees = common.names_clause("GRANTEES", after["grantees"], "any")
+        (later if common.waits(after["grantees"], ("user", "role"), target) else clauses).append(grantees)
     statements = []
     if before is None or clauses:
         statements.append(statement(common.head("USER", wished, before is not None, target), *clauses))
+    if later:
+        statements.append(statement(common.head("USER", wished, True, target), *later, phase=Phase.LINK))
     statements += common.grant_roles(wished.name, before, after, target)
     if common.changed(before or DEFAULTS, after, "default_roles"):
         clause = common.names_clause("DEFAULT ROLE", after["default_roles"], "all")
-        statements.append(statement(f"ALTER USER {ident(wished.name)}", target.on_cluster, clause))
+        statements.append(statement(common.head("USER", wished, True, target), clause, phase=Phase.GRANT))
     return statements + common.revoke_roles(wished.name, before, after, target)
 
 
@@ -362,9 +418,12 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
         if before is not None:
             return f"VALID UNTIL {literal(expiry or 'infinity')}"
         return "IDENTIFIED WITH no_password" + (f" VALID UNTIL {literal(expiry)}" if expiry else "")
-    if before is not None and wished.extra.get("password") in ("same", "unknown"):
+    if before is not None and authentication.kept(wished.document["authentication"], wished.credentials):
+        return _added_clause(wished, before["authentication"], methods)
+    if before is not None and wished.extra.get("password") != "different":
         expiries = {method.get("valid_until", "") for method in methods}
-        if len(expiries) == 1:
+        same = authentication.without_secrets_and_expiry
+        if len(expiries) == 1 and same(before["authentication"]) == same(methods):
             # only the expiry differs, so no secret needs to travel
             return f"VALID UNTIL {literal(expiries.pop() or 'infinity')}"
     if any("grants" in method for method in (before or {}).get("authentication", ())):
@@ -384,6 +443,33 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
     return tuple(clause)
 
 
+def _added_clause(
+    wished: Wish, before: Sequence[authentication.MethodDocument], after: Sequence[authentication.MethodDocument]
+) -> Clause:
+    """Return what leaves stored secrets alone: ADD IDENTIFIED, which appends, and VALID UNTIL.
+
+    VALID UNTIL sets every method, those that are appended by the same statement too (seen on ClickHouse 25.8).
+
+    :raises WishError: for expiries that differ where those that stay change
+    """
+    wanted = wished.document["authentication"]
+    pairs = authentication.paired(before, wanted, authentication.kept(wanted, wished.credentials))
+    added = [credential for pair, credential in zip(pairs, _credentials(wished), strict=True) if pair is None]
+    clause: list[str | Secret] = []
+    if list(after[: len(before)]) != list(before):
+        expiries = {method.get("valid_until", "") for method in after}
+        if len(expiries) > 1:
+            raise WishError(
+                "authentication",
+                f"the expiry of a method that keeps its secret cannot be set apart; {authentication.ALL_AT_ONCE}",
+            )
+        clause.append(f"VALID UNTIL {literal(expiries.pop() or 'infinity')}" + (" " if added else ""))
+    for index, credential in enumerate(added):
+        clause.append(", " if index else "ADD IDENTIFIED WITH ")
+        clause.extend(authentication.method_clause(after[len(before) + index], credential))
+    return tuple(clause)
+
+
 def host_clause(document: canonical.HostDocument) -> str:
     """Return the HOST clause."""
     if document.get("any"):
@@ -397,4 +483,4 @@ def host_clause(document: canonical.HostDocument) -> str:
     return "HOST " + ", ".join(parts)
 
 
-TYPE = EntityType("user", "USER", OPTIONS, wish, read, after, alter, settle)
+TYPE = EntityType("user", "USER", OPTIONS, wish, NEEDS, read, after, alter, settle)
