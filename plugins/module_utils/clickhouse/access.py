@@ -1,0 +1,416 @@
+# Copyright (c) 2026, hardened.clickstack contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any number of entities as one wish: what a run must know, whether the wishes agree, and the one plan for all.
+
+Every module goes through here; the module of a single entity asks for one. Pure, but for what a server's facts ask for.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import grant
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    Change,
+    Current,
+    EntityType,
+    Need,
+    Ref,
+    Rows,
+    Target,
+    Wish,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import ordered, plan
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import TYPES
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, WishError
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Question, Server
+
+Currents = Mapping[str, Mapping[str, Mapping[str, Current]]]
+"""Replica, kind, name -> the entity; the connected server first."""
+
+REFERRED = ("user", "role", "settings_profile")
+"""The kinds that others refer to by name."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entity as the operator wrote it.
+
+    :param kind: its kind
+    :param options: the options of its module
+    :param path: where it stands, ``users[3]``; empty where it is all there is
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    path: str = ""
+
+    def error(self, error: WishError) -> WishError:
+        """Return the error with the whole path of its option."""
+        return WishError(f"{self.path}.{error.option}", error.reason) if self.path else error
+
+
+@dataclass
+class Plan:
+    """What a run does.
+
+    :param changes: one for each entity, in the order of the wishes; what purge drops comes last
+    :param statements: all of them, in the order they run
+    :param items: where each change was asked for, by kind and name
+    :param notes: what the operator should know
+    :param passwords: by user, whether the stored passwords are the wished ones: ``same``, ``different``, ``unknown``
+    """
+
+    changes: list[Change]
+    statements: tuple[Statement, ...]
+    items: Mapping[tuple[str, str], Item] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    passwords: dict[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """Wishes that cannot be fulfilled, all of them; nothing has been changed.
+
+    :param errors: at least one
+    """
+
+    def __init__(self, errors: Sequence[WishError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = errors
+
+
+# -- what a run must know -------------------------------------------------------------------------------------------
+
+
+def question(items: Sequence[Item], kinds: Collection[str], cluster: str | None, whole: bool) -> Question:
+    """Return what has to be read for these wishes.
+
+    :param kinds: the kinds to read
+    :param whole: all entities of their kinds, and the names of what they may refer to; else only the ones named
+    """
+    needs = [need for kind in TYPES if kind in kinds for need in TYPES[kind].needs]
+    if whole:
+        needs += [Need(f"{kind}s", ("name", "storage")) for kind in REFERRED]
+    options = [item.options for item in items if item.options.get("state") != "absent"]
+    texts = [text for wished in options for text in _texts(wished, "valid_until")]
+    return Question(
+        needs,
+        names=None if whole else frozenset(str(item.options[TYPES[item.kind].key]) for item in items),
+        settings=frozenset(
+            str(entry["name"]) for wished in options for entry in wished.get("settings") or () if entry.get("name")
+        ),
+        times=frozenset(texts) - {"", "infinity"},
+        filters=frozenset(
+            wished["filter"] for wished in options if isinstance(wished.get("filter"), str) and wished["filter"]
+        ),
+        privileges="grant" in kinds,
+        secrets=any(_texts(wished, "password") or _texts(wished, "password_hash") for wished in options),
+        cluster=cluster,
+    )
+
+
+def _texts(wished: Mapping[str, Any], option: str) -> list[str]:
+    """The values of an option of a user or of its authentication methods."""
+    places = [wished, *(wished.get("authentication") or ())]
+    return [place[option] for place in places if isinstance(place.get(option), str)]
+
+
+def currents(server: Server, kinds: Collection[str], replicas: Mapping[str, Rows]) -> Currents:
+    """Return the entities of each replica."""
+    return {
+        replica: {kind: TYPES[kind].read(server, rows) for kind in TYPES if kind in kinds}
+        for replica, rows in replicas.items()
+    }
+
+
+# -- wishes ---------------------------------------------------------------------------------------------------------
+
+
+def wishes(items: Sequence[Item], server: Server) -> list[tuple[Item, Wish]]:
+    """Read the options of all entities.
+
+    :raises Refused: with everything that a server could not take
+    """
+    found: list[tuple[Item, Wish]] = []
+    errors: list[WishError] = []
+    for item in items:
+        options = item.options
+        if item.kind != "grant" and options.get("state") == "absent":
+            options = {key: options.get(key) for key in (TYPES[item.kind].key, "database", "table", "state", "storage")}
+        try:
+            found.append((item, TYPES[item.kind].wish(options, server)))
+        except WishError as error:
+            errors.append(item.error(error))
+    if errors:
+        raise Refused(errors)
+    return found
+
+
+def check(wished: Sequence[tuple[Item, Wish]], known: Mapping[str, Collection[str]], protected: Sequence[str]) -> None:
+    """See that the wishes agree with each other and that every name they rely on will exist.
+
+    :param known: the names of each kind that exist and are not purged
+    :param protected: patterns of names that are never dropped
+    :raises Refused: with everything that is wrong
+    """
+    raise_all(
+        [
+            *_duplicates(wished),
+            *_ambiguous(wished),
+            *_dangling(wished, known),
+            *_cycles(wished),
+            *_twice(wished),
+            *_protected(wished, protected),
+        ]
+    )
+
+
+def raise_all(errors: Sequence[WishError]) -> None:
+    """Raise Refused if there is an error."""
+    if errors:
+        raise Refused(errors)
+
+
+def _duplicates(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
+    first: dict[tuple[str, str], Item] = {}
+    for item, wish in wished:
+        other = first.setdefault((wish.kind, wish.name), item)
+        if other is not item:
+            yield item.error(WishError(TYPES[wish.kind].key, f"{wish.name} is declared already, in {other.path}"))
+
+
+def _ambiguous(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
+    """A user and a role of one name: ``GRANT ... TO name`` means the user."""
+    users = {wish.name: item for item, wish in wished if wish.kind == "user" and wish.present}
+    for item, wish in wished:
+        if wish.kind == "role" and wish.present and wish.name in users:
+            reason = (
+                f"{wish.name} is a user too ({users[wish.name].path}); ClickHouse's GRANT ... TO {wish.name} would mean"
+            )
+            yield item.error(WishError("name", f"{reason} the user: give one of them another name"))
+
+
+def _dangling(wished: Sequence[tuple[Item, Wish]], known: Mapping[str, Collection[str]]) -> Iterator[WishError]:
+    there = {(kind, name) for kind, names in known.items() for name in names}
+    gone = {}
+    for item, wish in wished:
+        if wish.present:
+            there.add((wish.kind, wish.name))
+        else:
+            gone[wish.kind, wish.name] = item
+    for item, wish in wished:
+        for ref in references(wish):
+            names = [(kind, ref.name) for kind in ref.kinds]
+            dropped = [gone[name] for name in names if name in gone]
+            if any(name in there and name not in gone for name in names):
+                continue
+            what = f"{' or '.join(ref.kinds).replace('_', ' ')} {ref.name}"
+            if dropped:
+                reason = f"{what} is wanted here and absent in {dropped[0].path}: decide for one"
+            else:
+                reason = f"{what} does not exist and is not declared"
+            yield item.error(WishError(ref.option, reason))
+
+
+def references(wish: Wish) -> Sequence[Ref]:
+    """Return the names that a wish relies on, the grantee of grants among them."""
+    if not wish.present:
+        return ()
+    own = (Ref(("user", "role"), wish.name, "grantee"),) if wish.kind == "grant" and not wish.extra.get("gone") else ()
+    return (*own, *wish.refs)
+
+
+def _cycles(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
+    """Profiles that inherit from each other, and roles that are granted to each other, round about."""
+    for kind, option in (("settings_profile", "profiles"), ("role", "roles")):
+        own = {
+            wish.name: (item, _referred(wish, option)) for item, wish in wished if wish.kind == kind and wish.present
+        }
+        done: set[str] = set()
+        for start in own:
+            cycle = _cycle(start, {name: names for name, (_item, names) in own.items()}, done)
+            if cycle:
+                reason = f"{' -> '.join(cycle)} goes round in a circle"
+                yield own[cycle[0]][0].error(WishError(option, reason))
+
+
+def _referred(wish: Wish, option: str) -> list[str]:
+    return [entry["name"] if isinstance(entry, dict) else entry for entry in wish.document.get(option, ())]
+
+
+def _cycle(start: str, edges: Mapping[str, Sequence[str]], done: set[str]) -> list[str]:
+    """Return a way from a name back to itself, if there is one from here; ``done`` are names that lead nowhere new."""
+    path: list[str] = []
+    places: dict[str, int] = {}
+    stack = [(start, iter(edges[start]))] if start not in done else []
+    if stack:
+        path, places = [start], {start: 0}
+    while stack:
+        name, left = stack[-1]
+        following = next(left, None)
+        if following is None:
+            stack.pop()
+            done.add(name)
+            del places[path.pop()]
+        elif following in places:
+            done.update(path)
+            return [*path[places[following] :], following]
+        elif following in edges and following not in done:
+            places[following] = len(path)
+            path.append(following)
+            stack.append((following, iter(edges[following])))
+    return []
+
+
+def _twice(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
+    """Roles of one grantee that are said in two places."""
+    roles = {wish.name: item for item, wish in wished if wish.kind in ("user", "role") and "roles" in wish.document}
+    for item, wish in wished:
+        if wish.kind == "grant" and "roles" in wish.document and wish.name in roles:
+            reason = f"the roles of {wish.name} are said in {roles[wish.name].path}.roles too: say them in one place"
+            yield item.error(WishError("roles", reason))
+
+
+def _protected(wished: Iterable[tuple[Item, Wish]], protected: Sequence[str]) -> Iterator[WishError]:
+    for item, wish in wished:
+        if not wish.present and _matches(wish.name, protected):
+            yield item.error(WishError("state", f"{wish.name} is protected, so it is not dropped"))
+
+
+def folded(wished: Sequence[tuple[Item, Wish]], state: Mapping[str, Mapping[str, Current]]) -> list[tuple[Item, Wish]]:
+    """Move the roles that ``grants`` say to the user or role that they are about, where it is declared too.
+
+    So its default roles can be told from the roles it will have.
+    """
+    said = {wish.name: wish for _item, wish in wished if wish.kind == "grant" and "roles" in wish.document}
+    owners = {
+        wish.name for _item, wish in wished if wish.kind in ("user", "role") and wish.present and wish.name in said
+    }
+    result = []
+    for item, wish in wished:
+        document = dict(wish.document)
+        if wish.name in owners and wish.kind == "grant":
+            del document["roles"]
+        elif wish.name in owners and wish.kind in ("user", "role"):
+            current = state.get(wish.kind, {}).get(wish.name)
+            had = current.document["roles"] if current else []
+            document["roles"] = grant.roles_after(had, said[wish.name])
+        result.append((item, replace(wish, document=document)))
+    return result
+
+
+# -- purge ----------------------------------------------------------------------------------------------------------
+
+
+def purged(
+    scope: Mapping[str, Sequence[str]],
+    state: Mapping[str, Mapping[str, Current]],
+    declared: Collection[tuple[str, str]],
+    protected: Sequence[str],
+) -> list[tuple[Item, Wish]]:
+    """Return the wish to drop what is not declared.
+
+    :param scope: kind -> patterns (``*``, ``?``, ``[...]``) of the names to purge
+    :param protected: patterns of names that are never dropped
+    """
+    gone = []
+    for kind, patterns in scope.items():
+        for name, current in state.get(kind, {}).items():
+            short = current.document.get("name", name)
+            if (kind, name) in declared or current.read_only or not _matches(short, patterns):
+                continue
+            if not _matches(short, protected):
+                gone.append((Item(kind, {}, "purge"), Wish(kind, name, present=False)))
+    return gone
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+# -- the plan -------------------------------------------------------------------------------------------------------
+
+
+def planned(
+    wished: Sequence[tuple[Item, Wish]],
+    state: Currents,
+    server: Server,
+    target: Callable[[Wish, Current | None], Target],
+) -> Plan:
+    """Plan all changes.
+
+    :param target: ``(wish, what is there) -> where its statements run``
+    :raises Refused: with every wish that the server's state does not allow
+    """
+    ours = next(iter(state.values()))
+    coming = frozenset(
+        (wish.kind, wish.name)
+        for _item, wish in wished
+        if wish.present and wish.kind in REFERRED and wish.name not in ours.get(wish.kind, {})
+    )
+    made = Plan([], (), {(wish.kind, wish.name): item for item, wish in wished})
+    errors: list[WishError] = []
+    for item, wish in wished:
+        entity_type = TYPES[wish.kind]
+        there = {replica: kinds.get(wish.kind, {}).get(wish.name) for replica, kinds in state.items()}
+        current = next((one for one in there.values() if one is not None), None)
+        if wish.kind == "grant" and current is None:
+            if wish.extra.get("gone"):
+                made.changes.append(Change(wish.kind, wish.name, None, None))
+                continue
+            there = dict.fromkeys(there, grant.nothing(server))
+        try:
+            if entity_type.settle is not None:
+                wish, notes = entity_type.settle(server, wish, current)
+                made.notes += notes
+                made.passwords[wish.name] = wish.extra.get("password", "none")
+            where = replace(target(wish, current), coming=coming)
+            made.changes.append(plan(entity_type, wish, there, where, server))
+        except WishError as error:
+            errors.append(item.error(error))
+    raise_all(errors)
+    made.statements = ordered(made.changes, _ranks(wished))
+    return made
+
+
+def _ranks(wished: Iterable[tuple[Item, Wish]]) -> dict[tuple[str, str], tuple[int, int]]:
+    """The place of each entity: by kind, and profiles after those they inherit from."""
+    kinds = {kind: index for index, kind in enumerate(TYPES)}
+    parents = {
+        wish.name: wish.document.get("profiles", ()) for _item, wish in wished if wish.kind == "settings_profile"
+    }
+    depths: dict[str, int] = {}
+    waiting = list(parents)
+    while waiting:  # there are no circles here: check() has refused them
+        left = [name for name in parents[waiting[-1]] if name in parents and name not in depths]
+        if left:
+            waiting += left
+            continue
+        name = waiting.pop()
+        depths[name] = 1 + max((depths[parent] for parent in parents[name] if parent in parents), default=-1)
+    return {
+        (wish.kind, wish.name): (kinds[wish.kind], depths[wish.name] if wish.kind == "settings_profile" else 0)
+        for _item, wish in wished
+    }
+
+
+def place(cluster: str | None, rows: Rows, wish: Wish, current: Current | None) -> Target:
+    """Where the statements about an entity run.
+
+    Replicated access storage carries a change to all replicas by itself, so ON CLUSTER would make it twice.
+    """
+    storage = current.storage if current else wish.storage
+    if not storage:
+        writable = [name for name, kind in rows.storages.items() if kind not in ("users_xml", "users.xml", "ldap")]
+        storage = writable[0] if writable else ""
+    return Target(None if rows.storages.get(storage) == "replicated" else cluster)
+
+
+def entity_types(kinds: Iterable[str]) -> list[EntityType]:
+    """Return the types of these kinds, in dependency order."""
+    wanted = set(kinds)
+    return [entity_type for kind, entity_type in TYPES.items() if kind in wanted]
