@@ -13,8 +13,9 @@ a string, and a scope holds another exactly when its string is a prefix of the o
     *.*      ""              db*.*    "db"            db.pre*  "db\\0pre"         column c   "db\\0t\\0c\\0"
     db.*     "db\\0"          db.t     "db\\0t\\0"       object o "o\\0"             objects o* "o"
 
-Per leaf two maps from scope to yes or no, one for access and one for the grant option, hold only what differs from the
-scope around it. Equal maps mean equal rights, however they were written.
+Per leaf the scopes where it is held, and whether with grant option, are noted only where that differs from the scope
+around. Equal notes mean equal rights, however they were written. They never change once made, so rights that are the
+same share them: a run may hold the rights of ten thousand grantees.
 
 What cannot be known, because the servers do not show it:
 
@@ -32,9 +33,11 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, literal, unquote
 
@@ -309,9 +312,9 @@ def statements(steps: Iterable[Step], grantee: str) -> list[str]:
 # ---- what the server knows -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrivilegeCatalogue:
-    """The privileges of one server version: names, aliases, levels and groups.
+    """The privileges of one server version: names, aliases, levels and groups. Only itself equals it.
 
     :param levels: level of each privilege in the server's order; None for a group that is no privilege itself.
     :param children: direct members of each group.
@@ -365,31 +368,11 @@ class PrivilegeCatalogue:
 
     def leaves(self, name: str, kind: str = "global") -> tuple[str, ...]:
         """The privileges a name stands for at a kind of scope (global, database, table, column, object)."""
-        level, members = self.levels[name], self.children.get(name, ())
-        # NAMED COLLECTION ADMIN is a privilege beside its members, but the server shows it only with all of them.
-        here = (
-            level is not None
-            and len(members) < 2
-            and not self.is_retired(name)
-            and (kind == "global" or level in _LEVELS[kind])
-        )
-        below = (leaf for member in members for leaf in self.leaves(member, kind))
-        return ((name,) if here else ()) + tuple(below)
+        return _leaves(self, name, kind)
 
-    def collapse(self, wanted: Iterable[str], kind: str) -> list[str]:
+    def collapse(self, wanted: Iterable[str], kind: str) -> tuple[str, ...]:
         """The fewest names that stand for exactly these leaves at a kind of scope, in the server's order."""
-        leaves = frozenset(wanted)
-
-        def names(node: str) -> list[str]:
-            here = self.leaves(node, kind)
-            # At a database or table a group's other members are dropped by the server, so its name will do.
-            loose = kind in ("database", "table") and len(here) > 1
-            if here and leaves.issuperset(here) and (loose or len(here) == len(self.leaves(node))):
-                return [node]
-            own = [node] if node in leaves else []
-            return own + [name for child in self.children.get(node, ()) for name in names(child)]
-
-        return names("ALL")
+        return _collapse(self, frozenset(wanted), kind)
 
     def targets(self, grant: Grant) -> list[tuple[str, str]]:
         """The (leaf, scope prefix) pairs a grant reaches; members of a group that do not apply there are dropped.
@@ -405,7 +388,7 @@ class PrivilegeCatalogue:
             )
         if grant.columns and (scope.kind != "table" or scope.wildcard):
             raise GrantError(f"{grant.render()}: columns need one table, `database.table`")
-        reached = list(self.reach(replace(grant, privilege=name)))
+        reached = list(self.reach(grant if name == grant.privilege else replace(grant, privilege=name)))
         if not reached and name != "NONE":
             fits = [f"`{text}`" for kind, text in _EXAMPLES.items() if self.leaves(name, kind)] or ["`*.*`"]
             kind = "column" if grant.columns else scope.kind
@@ -427,57 +410,156 @@ class PrivilegeCatalogue:
 
         :raises GrantError: see `parse_privilege`, `Scope.parse`, `resolve` and `targets`.
         """
-        name, columns = parse_privilege(privilege)
-        wish = Grant(self.resolve(name), Scope.parse(scope), columns, grant_option)
-        source = (wish.scope.object or "").upper()
-        if self.levels[wish.privilege] == "SOURCE" and source in _SOURCES:  # the server takes upper case only
-            wish = replace(wish, scope=replace(wish.scope, object=source))
-        self.targets(wish)
-        return wish
+        return _checked(self, privilege, scope, grant_option)
+
+
+# What repeats from grantee to grantee is worked out once. Sizes are numbers of answers, far above what one server's
+# catalogue and one operator's habits need.
+
+
+@lru_cache(maxsize=4096)
+def _leaves(catalogue: PrivilegeCatalogue, name: str, kind: str) -> tuple[str, ...]:
+    level, members = catalogue.levels[name], catalogue.children.get(name, ())
+    # NAMED COLLECTION ADMIN is a privilege beside its members, but the server shows it only with all of them.
+    here = (
+        level is not None
+        and len(members) < 2
+        and not catalogue.is_retired(name)
+        and (kind == "global" or level in _LEVELS[kind])
+    )
+    below = (leaf for member in members for leaf in _leaves(catalogue, member, kind))
+    return ((name,) if here else ()) + tuple(below)
+
+
+@lru_cache(maxsize=4096)
+def _collapse(catalogue: PrivilegeCatalogue, leaves: frozenset[str], kind: str) -> tuple[str, ...]:
+    def names(node: str) -> list[str]:
+        here = _leaves(catalogue, node, kind)
+        if leaves.isdisjoint(here):
+            return []
+        # At a database or table a group's other members are dropped by the server, so its name will do.
+        loose = kind in ("database", "table") and len(here) > 1
+        if leaves.issuperset(here) and (loose or len(here) == len(_leaves(catalogue, node, "global"))):
+            return [node]
+        own = [node] if node in leaves else []
+        return own + [name for child in catalogue.children.get(node, ()) for name in names(child)]
+
+    return tuple(names("ALL"))
+
+
+_read_privilege = lru_cache(maxsize=4096)(parse_privilege)
+
+
+@lru_cache(maxsize=4096)
+def _checked(catalogue: PrivilegeCatalogue, privilege: str, scope: str, grant_option: bool) -> Grant:
+    name, columns = _read_privilege(privilege)
+    wish = Grant(catalogue.resolve(name), Scope.parse(scope), columns, grant_option)
+    source = (wish.scope.object or "").upper()
+    if source in _SOURCES and catalogue.levels[wish.privilege] == "SOURCE":  # the server takes upper case only
+        wish = replace(wish, scope=replace(wish.scope, object=source))
+    catalogue.targets(wish)
+    return wish
 
 
 # ---- rights --------------------------------------------------------------------------------------------------------
 
 
-def _value(scopes: Mapping[str, bool], prefix: str) -> bool:
-    """What holds at a scope: the value of the narrowest entry around it."""
-    around = [scope for scope in scopes if prefix.startswith(scope)]
-    return scopes[max(around, key=len)] if around else False
+# What is held at a scope: nothing, access, or access with grant option.
+_NOTHING, _ACCESS, _OPTION = 0, 1, 2
+Held: TypeAlias = "tuple[tuple[str, int], ...]"
+"""What is held of one leaf: (scope prefix, what) in the order of prefixes, so that what is around comes first; only
+where it differs from the scope around."""
+Change: TypeAlias = "tuple[int, int, int]"
+"""What a step makes of nothing, of access, and of access with grant option."""
+Move: TypeAlias = "tuple[str, str, str, bool]"
+"""A step for one leaf at one scope: (verb, leaf, prefix, grant option)."""
+_KEEP: Change = (_NOTHING, _ACCESS, _OPTION)
+_CHANGES: dict[tuple[str, bool], Change] = {
+    (GRANT, False): (_ACCESS, _ACCESS, _OPTION),
+    (GRANT, True): (_OPTION, _OPTION, _OPTION),
+    (REVOKE, False): (_NOTHING, _NOTHING, _NOTHING),
+    (REVOKE_OPTION, False): (_NOTHING, _ACCESS, _ACCESS),
+}
 
 
-def _set(scopes: dict[str, bool], prefix: str, value: bool) -> None:
-    """Let a value hold for a whole scope, forgetting what was said inside it."""
-    for inner in [key for key in scopes if key.startswith(prefix)]:
-        del scopes[inner]
-    if _value(scopes, prefix) != value:
-        scopes[prefix] = value
+def _then(first: Change, second: Change) -> Change:
+    return second[first[0]], second[first[1]], second[first[2]]
+
+
+def _walk(*trees: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """All scopes of some trees, wide before narrow, each with the number of scopes around it."""
+    around: list[str] = []
+    for prefix in sorted({prefix for tree in trees for prefix in tree}):
+        while around and not prefix.startswith(around[-1]):
+            around.pop()
+        yield prefix, len(around)
+        around.append(prefix)
+
+
+def _changed(held: Held, changes: Mapping[str, Change]) -> Held:
+    """What is held after changes at some scopes; where they overlap, the narrower comes after the wider."""
+    had, result = dict(held), list[tuple[str, int]]()
+    path: list[tuple[int, Change, int]] = [(_NOTHING, _KEEP, _NOTHING)]  # around: before, what changes it, after
+    for prefix, depth in _walk(had, changes):
+        del path[depth + 1 :]
+        before, change, around = path[depth]
+        before = had.get(prefix, before)
+        if prefix in changes:
+            change = _then(change, changes[prefix])
+        after = change[before]
+        if after != around:
+            result.append((prefix, after))
+        path.append((before, change, after))
+    return tuple(result)
+
+
+def _way(held: Held, wanted: Held) -> list[tuple[str, str, bool]]:
+    """The shortest steps (verb, prefix, grant option), wide before narrow, from one to the other."""
+    had, goal, steps = dict(held), dict(wanted), list[tuple[str, str, bool]]()
+    path: list[tuple[int, int, Change]] = [(_NOTHING, _NOTHING, _KEEP)]  # around: before, wanted, changed so far
+    for prefix, depth in _walk(had, goal):
+        del path[depth + 1 :]
+        before, want, change = path[depth]
+        before, want = had.get(prefix, before), goal.get(prefix, want)
+        now = change[before]
+        if now != want:
+            verb = REVOKE if want == _NOTHING else REVOKE_OPTION if now == _OPTION else GRANT
+            option = want == _OPTION
+            change = _then(change, _CHANGES[verb, option])
+            steps.append((verb, prefix, option))
+        path.append((before, want, change))
+    return steps
 
 
 class Rights:
     """What one user or role may do, in the normal form; compare with ``==``."""
 
+    __slots__ = ("_held", "catalogue")
+
     def __init__(self, catalogue: PrivilegeCatalogue) -> None:
         self.catalogue = catalogue
-        # Per leaf: (access, grant option), each a map from scope prefix to whether it holds.
-        self._maps: dict[str, tuple[dict[str, bool], dict[str, bool]]] = {}
+        self._held: Mapping[str, Held] = {}  # by leaf, without those of which nothing is held; never changed in place
 
-    def _apply(self, verb: str, leaf: str, prefix: str, grant_option: bool) -> None:
-        access, option = self._maps.setdefault(leaf, ({}, {}))
-        if verb == GRANT:
-            _set(access, prefix, True)
-            if grant_option:
-                _set(option, prefix, True)
-        else:
-            _set(option, prefix, False)
-            if verb == REVOKE:
-                _set(access, prefix, False)
-        if not access and not option:
-            del self._maps[leaf]
+    def _change(self, moves: Iterable[Move]) -> Rights:
+        """Do all moves as one: the narrower scope counts; at the same scope what is granted, then what is taken."""
+        changes: dict[str, dict[str, Change]] = {}
+        for verb, leaf, prefix, option in sorted(moves, key=_by_verb):
+            at, change = changes.setdefault(leaf, {}), _CHANGES[verb, option and verb == GRANT]
+            at[prefix] = _then(at[prefix], change) if prefix in at else change
+        everything = dict(self._held)
+        done: dict[Any, Held] = {}  # the leaves of a group share one answer
+        for leaf, at in changes.items():
+            key = (everything.pop(leaf, ()), *at.items())
+            if key not in done:
+                done[key] = _changed(key[0], at)
+            if done[key]:
+                everything[leaf] = done[key]
+        self._held = everything
+        return self
 
     def apply(self, step: Step) -> None:
         """Do one step. :raises GrantError: it cannot apply at its scope."""
-        for leaf, prefix in self.catalogue.targets(step.grant):
-            self._apply(step.verb, leaf, prefix, step.grant.grant_option)
+        self._change(_moves_of(self.catalogue, step))
 
     def grant(self, grant: Grant) -> None:
         """``GRANT``: without grant option an option that is already there stays. :raises GrantError: see `apply`."""
@@ -494,16 +576,16 @@ class Rights:
     def copy(self) -> Rights:
         """An independent copy."""
         other = Rights(self.catalogue)
-        other._maps = {leaf: (dict(access), dict(option)) for leaf, (access, option) in self._maps.items()}
+        other._held = self._held
         return other
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rights) and self._maps == other._maps
+        return isinstance(other, Rights) and (self._held is other._held or self._held == other._held)
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
     def __bool__(self) -> bool:
-        return bool(self._maps)
+        return bool(self._held)
 
     def __repr__(self) -> str:
         return f"Rights({self.describe()})"
@@ -521,10 +603,13 @@ class Rights:
         :param rows: access_type, access_object, database, table, column, is_partial_revoke, grant_option, is_wildcard.
         :raises GrantError: a row without is_wildcard: it does not tell `db.pre*` from `db.pre`.
         """
-        found = list(rows)
-        if not all("is_wildcard" in row for row in found):
-            raise GrantError("system.grants of this server shows no wildcards: read SHOW GRANTS (from_show_grants)")
-        return cls(catalogue)._load(step for row in found for step in _row_steps(catalogue, row))
+        try:
+            found = tuple(map(_ROW, rows))
+        except KeyError:
+            raise GrantError(
+                "system.grants of this server shows no wildcards: read SHOW GRANTS (from_show_grants)"
+            ) from None
+        return _from_rows(catalogue, found).copy()
 
     @classmethod
     def from_show_grants(
@@ -535,19 +620,14 @@ class Rights:
         :param rows: ``system.grants`` rows with access_object (25.8); READ and WRITE are taken from these if given.
         :raises GrantError: a line that cannot be read.
         """
-        steps = [step for line in lines for step in _line_steps(catalogue, line)]
+        moves = [move for line in lines for move in _line_moves(catalogue, *_split_line(line))]
         sources = [row for row in rows if catalogue.has_read_write and "access_object" in row]
         if sources:
-            steps = [step for step in steps if step[1] not in ("READ", "WRITE")]
+            moves = [move for move in moves if move[1] not in _READ_WRITE]
             for row in sources:
-                steps += [step for step in _row_steps(catalogue, row) if step[1] in ("READ", "WRITE")]
-        return cls(catalogue)._load(steps)
-
-    def _load(self, steps: Iterable[tuple[str, str, str, bool]]) -> Rights:
-        # What a server lists is a state, not a history: the wider scope first, and grants before partial revokes.
-        for verb, leaf, prefix, option in sorted(steps, key=lambda step: (len(step[2]), step[0] != GRANT)):
-            self._apply(verb, leaf, prefix, option)
-        return self
+                found = _row_moves(catalogue, *_ROW({"is_wildcard": 0, **row}))
+                moves += [move for move in found if move[1] in _READ_WRITE]
+        return cls(catalogue)._change(moves)
 
     def describe(self) -> list[str]:
         """One line per scope, from wide to narrow, without the grantee: ``GRANT SELECT, INSERT ON otel.*``.
@@ -555,83 +635,210 @@ class Rights:
         Equal rights give equal lines, and the lines run in order give the rights. Groups stand for their members
         wherever all that apply at the scope are there.
         """
-        steps = _merge(self.catalogue, [(0, *move) for move in _moves(Rights(self.catalogue), self)])
         return [
             f"{verb} {render_elements((step.grant for step in group), readable)}"
             + (" WITH GRANT OPTION" if option and verb == GRANT else "")
             for (verb, option, _scope), group in itertools.groupby(
-                steps, lambda step: (step.verb, step.grant.grant_option, step.grant.scope)
+                _listed(self), lambda step: (step.verb, step.grant.grant_option, step.grant.scope)
             )
         ]
 
 
-def _row_steps(catalogue: PrivilegeCatalogue, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
-    """(verb, leaf, prefix, option) for each leaf of one ``system.grants`` row."""
-    name, option = str(row["access_type"]), bool(int(row["grant_option"]))
-    verb = (REVOKE_OPTION if option else REVOKE) if int(row["is_partial_revoke"]) else GRANT
-    wildcard = bool(int(row.get("is_wildcard", 0)))
+def wished(had: Rights, privileges: Iterable[Grant], partial_revokes: Iterable[Grant]) -> Rights:
+    """What becomes of rights when `privileges` are granted and `partial_revokes` taken, as one wish without an order.
+
+    Where they overlap, the narrower scope counts; at the same scope what is taken. So a table can be granted inside a
+    database that is revoked inside everything. Doing it twice is doing it once.
+
+    :param had: what is there already; left as it is.
+    :param partial_revokes: ``grant_option`` means: take only that.
+    :raises GrantError: see `Rights.apply`.
+    """
+    steps = [Step(GRANT, grant) for grant in privileges]
+    steps += [Step(REVOKE_OPTION if grant.grant_option else REVOKE, grant) for grant in partial_revokes]
+    return had.copy()._change(move for step in steps for move in _moves_of(had.catalogue, step))
+
+
+def as_options(rights: Rights) -> dict[str, list[dict[str, Any]]]:
+    """Rights as the options `privileges` and `partial_revokes` of the modules, in few and readable entries.
+
+    Reading these options and giving them to `wished`, with no rights before, leads to equal rights. Equal rights give
+    equal options.
+
+    :returns: both lists; entries have privilege and scope (lists of str) and grant_option (bool).
+    """
+    cells: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for step in _listed(rights):
+        option = "privileges" if step.verb == GRANT else "partial_revokes"
+        # `*` and `*.*` mean the same for all but the SQL of 24.8, and one scope for all makes fewer entries.
+        scope = Scope() if step.grant.scope.object == "" else step.grant.scope
+        key = (option, step.grant.grant_option or step.verb == REVOKE_OPTION)
+        cells.setdefault(key, []).append((step.grant.name(readable), scope.render(readable)))
+    options: dict[str, list[dict[str, Any]]] = {"privileges": [], "partial_revokes": []}
+    for (option, grant_option), pairs in sorted(cells.items()):
+        options[option] += [
+            {"privilege": privileges, "scope": scopes, "grant_option": grant_option}
+            for privileges, scopes in _blocks(pairs)
+        ]
+    return options
+
+
+def _blocks(pairs: Sequence[tuple[str, str]]) -> list[tuple[list[str], list[str]]]:
+    """Few (privileges, scopes) whose combinations are the pairs: scopes with the same privileges put together, or
+    privileges with the same scopes, whichever takes fewer blocks and then fewer words."""
+    by_scope = [(list(privileges), scopes) for privileges, scopes in _alike((b, a) for a, b in pairs)]
+    by_privilege = [(privileges, list(scopes)) for scopes, privileges in _alike(pairs)]
+    return min(by_scope, by_privilege, key=lambda blocks: (len(blocks), sum(len(a) + len(b) for a, b in blocks)))
+
+
+def _alike(pairs: Iterable[tuple[str, str]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """(all partners, those who have exactly these), from (one, partner), in the order of the first."""
+    partners: dict[str, list[str]] = {}
+    for one, partner in pairs:
+        partners.setdefault(one, []).append(partner)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for one, its in partners.items():
+        alike.setdefault(tuple(its), []).append(one)
+    return list(alike.items())
+
+
+# ---- what servers show ---------------------------------------------------------------------------------------------
+
+_ROW = itemgetter(
+    "access_type", "access_object", "database", "table", "column", "is_partial_revoke", "grant_option", "is_wildcard"
+)
+_READ_WRITE = ("READ", "WRITE")
+_VERBS = (GRANT, REVOKE, REVOKE_OPTION)
+# The end of a line of SHOW GRANTS. The server quotes with backquotes only, and escapes one inside a name; so a `TO` in
+# a quoted name further left cannot be taken for this one: what follows it does not reach the end.
+_GRANTEE = re.compile(
+    r" (?:TO|FROM) (?P<name>[A-Za-z_][A-Za-z0-9_]*|`(?:[^`\\]|\\.|``)*`)(?: WITH (?P<option>GRANT|ADMIN) OPTION)?\s*\Z",
+    re.DOTALL,
+)
+
+
+def _by_verb(move: Move) -> int:
+    return _VERBS.index(move[0])
+
+
+def _moves_of(catalogue: PrivilegeCatalogue, step: Step) -> Iterator[Move]:
+    for leaf, prefix in catalogue.targets(step.grant):
+        yield step.verb, leaf, prefix, step.grant.grant_option
+
+
+@lru_cache(maxsize=1024)
+def _from_rows(catalogue: PrivilegeCatalogue, rows: tuple[tuple[Any, ...], ...]) -> Rights:
+    # What a server lists is a state, not a history, as a wish is: the narrower scope counts.
+    return Rights(catalogue)._change(move for row in rows for move in _row_moves(catalogue, *row))
+
+
+@lru_cache(maxsize=1024)
+def _row_moves(
+    catalogue: PrivilegeCatalogue,
+    name: str,
+    access_object: str,
+    database: str | None,
+    table: str | None,
+    column: str | None,
+    is_partial_revoke: int | str,
+    grant_option: int | str,
+    is_wildcard: int | str,
+) -> tuple[Move, ...]:
+    """What one ``system.grants`` row says of each leaf. Numbers may be text, as servers may quote them in JSON."""
+    option = bool(int(grant_option))
+    verb = (REVOKE_OPTION if option else REVOKE) if int(is_partial_revoke) else GRANT
     if catalogue.is_retired(name):
-        return  # what is left of ALL minus something in words that no longer mean anything
+        return ()  # what is left of ALL minus something in words that no longer mean anything
     if catalogue.is_parameterised(name):
-        grant = Grant(name, Scope(object=row["access_object"], wildcard=wildcard))
+        scope = Scope(object=access_object, wildcard=bool(int(is_wildcard)))
     else:
-        columns = () if row["column"] is None else (row["column"],)
-        grant = Grant(name, Scope(row["database"], row["table"], wildcard), columns)
-    for leaf, prefix in catalogue.reach(grant):
-        yield verb, leaf, prefix, option
+        scope = Scope(database, table, bool(int(is_wildcard)))
+    grant = Grant(name, scope, () if column is None else (column,))
+    return tuple((verb, leaf, prefix, option) for leaf, prefix in catalogue.reach(grant))
 
 
-def _line_steps(catalogue: PrivilegeCatalogue, line: str) -> Iterator[tuple[str, str, str, bool]]:
-    """(verb, leaf, prefix, option) for each leaf of one line of ``SHOW GRANTS``; nothing for a line about roles."""
-    reader = _Reader(line)
-    if ("word", "ON") not in reader.tokens:
-        return
+def split_show_grants(lines: Iterable[str]) -> dict[str, list[str]]:
+    """The lines of ``SHOW GRANTS FOR a, b, c`` by grantee, as `Rights.from_show_grants` takes them.
+
+    :returns: lines in their order by name; who has neither privileges nor roles has no line and is not there.
+    :raises GrantError: a line that does not end in a grantee.
+    """
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        name = _end_of(line)["name"]
+        found.setdefault(unquote(name) if name[0] == "`" else name, []).append(line)
+    return found
+
+
+def _end_of(line: str) -> re.Match[str]:
+    match = _GRANTEE.search(line)
+    if not match:
+        raise GrantError(f"cannot read {line!r}: expected TO or FROM and one grantee at its end")
+    return match
+
+
+def _split_line(line: str) -> tuple[str, bool]:
+    """What a line of ``SHOW GRANTS`` says without the grantee, and whether it says ``WITH GRANT OPTION``."""
+    match = _end_of(line)
+    return line[: match.start()], match["option"] == "GRANT"
+
+
+@lru_cache(maxsize=1024)
+def _line_moves(catalogue: PrivilegeCatalogue, text: str, option: bool) -> tuple[Move, ...]:
+    """What one line of ``SHOW GRANTS`` says of each leaf; nothing for a line about roles."""
+    reader = _Reader(text)
     reader.expect("GRANT", "REVOKE")
     verb = REVOKE if reader.tokens[0][1].upper() == "REVOKE" else GRANT
-    option = reader.tokens[-4:-1] == [("word", "WITH"), ("word", "GRANT"), ("word", "OPTION")]
+    # Roles are names with commas between; a privilege has its ON right behind it.
+    if verb == GRANT and all(mark == ("mark", ",") for mark in reader.tokens[2:-1:2]):
+        return ()
     if verb == REVOKE and reader.peek("GRANT"):
         for word in ("GRANT", "OPTION", "FOR"):
             reader.expect(word)
         verb = REVOKE_OPTION
+    moves: list[Move] = []
     while True:
         privileges = [reader.privilege()]
         while reader.take(","):
             privileges.append(reader.privilege())
         reader.expect("ON")
         scope = reader.scope()
-        for text, columns in privileges:
-            name = catalogue.resolve(text)
+        for words, columns in privileges:
+            name = catalogue.resolve(words)
             # Beside others it is a leftover as in the rows; alone it stands for READ and WRITE.
             if len(privileges) > 1 and catalogue.is_retired(name):
                 continue
-            for leaf, prefix in catalogue.reach(Grant(name, scope, columns)):
-                yield verb, leaf, prefix, option
+            moves += [(verb, leaf, prefix, option) for leaf, prefix in catalogue.reach(Grant(name, scope, columns))]
         if not reader.take(","):
             break
-    reader.expect("TO", "FROM")
+    reader.expect("")
+    return tuple(moves)
 
 
 # ---- from one state to another -------------------------------------------------------------------------------------
 
 
-def _moves(current: Rights, desired: Rights) -> list[tuple[str, str, str, bool]]:
-    """(verb, leaf, prefix, option), wide before narrow, that turn current into desired."""
-    work, moves = current.copy(), list[tuple[str, str, str, bool]]()
+def _moves(current: Rights, desired: Rights) -> list[Move]:
+    """The moves, per leaf wide before narrow, that turn current into desired."""
+    if current == desired:
+        return []
+    work, moves = dict(current._held), list[Move]()
     # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first.
-    reach = {leaf: current.catalogue.leaves(leaf) for leaf in {**current._maps, **desired._maps}}
+    reach = {leaf: current.catalogue.leaves(leaf) for leaf in {**work, **desired._held}}
     for leaf in sorted(reach, key=lambda leaf: (-len(reach[leaf]), leaf)):
-        goal, start = desired._maps.get(leaf, ({}, {})), current._maps.get(leaf, ({}, {}))
-        # A step changes nothing outside its scope, so settling each scope in tree order settles them all.
-        for prefix in sorted({key for scopes in goal + start for key in scopes}):
-            access, option = (_value(scopes, prefix) for scopes in goal)
-            has_access, has_option = (_value(scopes, prefix) for scopes in work._maps.get(leaf, ({}, {})))
-            if (access, option) == (has_access, has_option):
-                continue
-            verb = REVOKE if not access else REVOKE_OPTION if has_option else GRANT
-            for taken in reach[leaf]:
-                work._apply(verb, taken, prefix, option)
-                moves.append((verb, taken, prefix, option))
+        had, wanted = work.get(leaf, ()), desired._held.get(leaf, ())
+        if had == wanted:
+            continue
+        for verb, prefix, option in _way(had, wanted):
+            moves += [(verb, taken, prefix, option) for taken in reach[leaf]]
+            for taken in reach[leaf][1:]:
+                work[taken] = _changed(work.get(taken, ()), {prefix: _CHANGES[verb, option]})
     return moves
+
+
+def _listed(rights: Rights) -> list[Step]:
+    """The shortest steps from nothing to these rights, wide before narrow."""
+    return _merge(rights.catalogue, [(0, *move) for move in _moves(Rights(rights.catalogue), rights)])
 
 
 def _merge(catalogue: PrivilegeCatalogue, moves: Iterable[tuple[int, str, str, str, bool]]) -> list[Step]:
