@@ -175,7 +175,7 @@ class SandboxServer:
         )
         self._sessions: dict[tuple[str, str], Session] = {}
         self._published: dict[str, object] = {}
-        self._rights_at = -1
+        self._rights_at: object = None
         self._known_rights: dict[tuple[str, tuple[str, ...] | None], SessionRights] = {}
         self._make_overlay()
 
@@ -573,7 +573,7 @@ class SandboxServer:
     def _profiles(self, user: User, roles: set[str]) -> list[str]:
         """The names of the profiles that count for a user, without those they inherit."""
         own = [setting.profile for setting in user.settings if setting.profile]
-        to = [profile for profile in self.access.all_of(SettingsProfile) if profile.to.applies((user.id, *roles))]
+        to = self.access.applying(SettingsProfile, (user.id, *roles))
         names = ["default", *(profile.name for profile in to), *(self.access.name_of(profile) or "" for profile in own)]
         return list(dict.fromkeys(filter(None, names)))
 

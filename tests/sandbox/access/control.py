@@ -77,10 +77,18 @@ UNKNOWN = {
 class AccessControl:
     """Users, roles, settings profiles, quotas and row policies of one server."""
 
-    def __init__(self, directory: Path, engine: Engine, users_xml_path: Path | None, options: Options) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        engine: Engine,
+        users_xml_path: Path | None,
+        options: Options,
+        replicated: AccessControl | None = None,
+    ) -> None:
         """Load the state kept in `directory`, and the read-only entities of `users_xml_path`.
 
-        `engine` answers what depends on its version: privileges, setting types and values, dates.
+        `engine` answers what depends on its version: privileges, setting types and values, dates. `replicated`: the
+        other replica whose writable storage this one shares, instead of one in `directory`.
         """
         self.options, self.engine = options, engine
         self.release = tuple(int(part) for part in engine.version.split(".")[:2])
@@ -93,17 +101,22 @@ class AccessControl:
         )
         self.settings = SettingTypes(engine.rows, options.custom_settings_prefixes)
         self.timezone = str(engine.rows("SELECT timezone() AS zone")[0]["zone"])
-        self._journal = Journal(directory / "access.jsonl", self.privileges)
+        self._journal = replicated._journal if replicated else Journal(directory / "access.jsonl", self.privileges)
         self._columns: dict[str, list[tuple[str, str]]] = {}
-        self.version = 0
+        self._loaded = 0
         self.load_users_xml(users_xml_path)
 
     def load_users_xml(self, path: Path | None) -> None:
         """Take the read-only entities from this file, instead of any there were; None: there are none."""
         self.fixed = Entities()
-        self.version += 1
+        self._loaded += 1
         if path is not None:
             users_xml.load(self, path)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another one after each change of the entities."""
+        return self._loaded, self._journal.version
 
     # finding ----------------------------------------------------------------------------------------------------------
 
@@ -129,6 +142,11 @@ class AccessControl:
         """All entities of a class."""
         for storage in self.storages:
             yield from cast(Iterable[E], storage.of(cls.kind))
+
+    def applying(self, cls: type[E], ids: Iterable[str]) -> list[E]:
+        """The profiles, quotas or row policies whose TO is for a user with these ids (its own and its roles')."""
+        ids = list(ids)
+        return [entity for storage in self.storages for entity in cast("list[E]", storage.applying(cls.kind, ids))]
 
     def find_user(self, name: str) -> User | None:
         """The user of this name, for login."""
@@ -237,7 +255,8 @@ class AccessControl:
             return self._show(statement, canonical_sql, session)
         if statement is None:
             raise ServerError(62, "SYNTAX_ERROR", "Not an access statement")
-        self._change(statement, session)
+        with self._journal.statement():
+            self._change(statement, session)
         return None
 
     def _change(self, statement: Statement, session: SessionInfo) -> None:
@@ -249,10 +268,6 @@ class AccessControl:
             self._grant(statement, session)
         elif isinstance(statement, SetDefaultRole):
             self._set_default_role(statement, session)
-
-    def _commit(self, put: list[Entity], remove: Iterable[str] = ()) -> None:
-        self._journal.commit(put, remove)
-        self.version += 1
 
     def _writable(self, name: str) -> None:
         """Raise ServerError 492 unless this is a storage."""
@@ -284,7 +299,7 @@ class AccessControl:
             grantees = self._ids(statement.grantees, session)
             for user in inserted:
                 cast(User, user).grantees = grantees
-            self._commit(inserted)
+            self._journal.commit(inserted)
 
     def _insert(self, entity: Entity, statement: Create) -> bool:
         """Store a new entity; False where there is one already and IF NOT EXISTS leaves it."""
@@ -296,7 +311,7 @@ class AccessControl:
             return False
         if own and not statement.or_replace:
             self._collision("insert", entity, own, entity.name)
-        self._commit([entity], [own.id] if own else [])
+        self._journal.commit([entity], [own.id] if own else [])
         return True
 
     def _not_elsewhere(self, new: list[Entity], storage: str) -> None:
@@ -348,7 +363,7 @@ class AccessControl:
         def one(entity: Entity) -> bool:
             changed = clone(entity)
             change(changed)
-            self._commit([changed])
+            self._journal.commit([changed])
             return True
 
         self._one_by_one("update", entities, one)
@@ -598,7 +613,7 @@ class AccessControl:
             return
 
         def remove(entity: Entity) -> bool:
-            self._commit([], [entity.id])
+            self._journal.commit([], [entity.id])
             return True
 
         self._one_by_one("remove", found, remove)

@@ -41,7 +41,7 @@ def session_rights(access: AccessControl, user: User, enabled_roles: list[str] |
     )
     result.settings = effective_settings(access, user, roles)
     result.row_filters = row_filters(access, ids)
-    result.quota = next((q for q in access.all_of(Quota) if q.to.applies(ids)), None)
+    result.quota = next(iter(access.applying(Quota, ids)), None)
     return result
 
 
@@ -53,7 +53,7 @@ def effective_settings(access: AccessControl, user: User, roles: dict[str, bool]
     if default:
         elements.append(Setting(profile=default.id))
     ids = {user.id, *roles}
-    elements += [Setting(profile=p.id) for p in access.all_of(SettingsProfile) if p.to.applies(ids)]
+    elements += [Setting(profile=p.id) for p in access.applying(SettingsProfile, ids)]
     for role in roles:
         entity = access.by_id(role)
         if isinstance(entity, Role):

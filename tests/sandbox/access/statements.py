@@ -8,6 +8,7 @@ can write the same statement for an engine that has none of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from .text import Cursor, quote
@@ -211,6 +212,7 @@ class Show:
 Statement: TypeAlias = Create | Drop | Grant | SetDefaultRole | Show
 
 
+@lru_cache(4)  # each statement is asked for what it is, what the engine is to judge, and what is to be done
 def parse(sql: str) -> Statement | None:
     """The access statement in this canonical text, or None where it is another kind of statement. Raises ValueError."""
     return _Parser(sql).statement()

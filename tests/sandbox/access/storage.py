@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .model import Entity, dump, load
+from .model import KINDS, Entity, Quota, RowPolicy, SettingsProfile, dump, load
 from .privileges import Privileges
 
 
@@ -21,6 +22,11 @@ class Entities:
     def __init__(self) -> None:
         self.by_id: dict[str, Entity] = {}
         self._ids: dict[tuple[str, str], str] = {}
+        self._kinds: dict[str, dict[str, Entity]] = {kind: {} for kind in KINDS}
+        self._applied: dict[tuple[str, str], set[str]] = {}
+        """Ids of the entities of a kind whose TO names this user or role; '' for TO ALL."""
+        self._ages: dict[str, int] = {}
+        self._count = 0
 
     def find(self, kind: str, name: str) -> Entity | None:
         """The entity of this kind and name."""
@@ -29,19 +35,49 @@ class Entities:
 
     def of(self, kind: str) -> Iterator[Entity]:
         """All entities of a kind."""
-        return (entity for entity in self.by_id.values() if entity.kind == kind)
+        return iter(self._kinds[kind].values())
+
+    def applying(self, kind: str, ids: Iterable[str]) -> list[Entity]:
+        """The profiles, quotas or row policies whose TO is for a user with these ids (its own and its roles'), by age.
+
+        Found by the ids, so that it takes no longer where there are many others.
+        """
+        ids = list(ids)
+        found = set().union(*(self._applied.get((kind, name), ()) for name in ("", *ids)))
+        return [
+            entity
+            for entity in (self.by_id[name] for name in sorted(found, key=self._ages.__getitem__))
+            if isinstance(entity, (SettingsProfile, Quota, RowPolicy)) and entity.to.applies(ids)
+        ]
 
     def put(self, entity: Entity) -> None:
         """Add an entity, or replace the one with its id."""
         self.remove(entity.id)
         self.by_id[entity.id] = entity
         self._ids[entity.kind, entity.name] = entity.id
+        self._kinds[entity.kind][entity.id] = entity
+        self._count += 1
+        self._ages[entity.id] = self._count
+        for name in _named_in_to(entity):
+            self._applied.setdefault((entity.kind, name), set()).add(entity.id)
 
     def remove(self, entity_id: str) -> None:
         """Forget the entity with this id, if there is one."""
         old = self.by_id.pop(entity_id, None)
-        if old is not None and self._ids.get((old.kind, old.name)) == entity_id:
+        if old is None:
+            return
+        del self._kinds[old.kind][entity_id], self._ages[entity_id]
+        for name in _named_in_to(old):
+            self._applied[old.kind, name].discard(entity_id)
+        if self._ids.get((old.kind, old.name)) == entity_id:
             del self._ids[old.kind, old.name]
+
+
+def _named_in_to(entity: Entity) -> Iterable[str]:
+    """The ids of the users and roles that an entity's TO names; '' for ALL."""
+    if not isinstance(entity, (SettingsProfile, Quota, RowPolicy)):
+        return ()
+    return ("",) if entity.to.all else entity.to.ids
 
 
 class Journal:
@@ -51,6 +87,12 @@ class Journal:
         """Open `path`, read what it holds into `entities`, and write it anew without what has been superseded."""
         self._path = path
         self.entities = Entities()
+        self.version = 0
+        """Counts the changes since the start."""
+        # committed, and not written yet
+        self._put: dict[str, Entity] = {}
+        self._removed: dict[str, None] = {}
+        self._together = False
         if path.exists():
             for line in path.read_bytes().split(b"\n"):
                 try:
@@ -87,12 +129,35 @@ class Journal:
             self.entities.put(entity)
 
     def commit(self, put: list[Entity], remove: Iterable[str] = ()) -> None:
-        """Make these changes last, all or none; `remove` lists ids."""
+        """Make these changes, all or none; `remove` lists ids. Within a `statement()` they last from its end on."""
         remove = list(remove)
-        self._file.write(self._line(put, remove).encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._apply(put, remove)
+        self.version += 1
+        for entity_id in (*remove, *(entity.id for entity in put)):
+            self._put.pop(entity_id, None)
+        self._removed |= dict.fromkeys(remove)
+        self._put |= {entity.id: entity for entity in put}
+        if not self._together:
+            self._write()
+
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        """What is committed in this block is written as one line, also where an error ends it: a statement on many
+        entities keeps what it did before."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+            self._write()
+
+    def _write(self) -> None:
+        """Put on disk what was committed since the last time."""
+        if self._put or self._removed:
+            self._file.write(self._line(self._put.values(), self._removed).encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._put, self._removed = {}, {}
 
     def close(self) -> None:
         """Close the file."""
