@@ -5,22 +5,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import random
 import re
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.authentication import (
     METHODS,
     Credential,
     ShownSecret,
+    check_kept,
+    check_new,
     digest,
+    export_authentication,
+    kept,
     method_clause,
+    paired,
     row_methods,
     shown_methods,
     wished,
     without_secrets_and_expiry,
 )
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import user
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import Wish
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import HIDDEN, WishError, statement
 
 SHA256 = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"
@@ -102,8 +112,8 @@ def test_each_method_has_its_own_expiry_or_that_of_the_user() -> None:
     ("methods", "message"),
     [
         ([], "authentication: an empty list would leave the user without authentication"),
-        ([password()], "authentication[0]: sha256_password needs either password or password_hash"),
-        ([password(password="a", password_hash=SHA256)], "authentication[0]: sha256_password needs either"),
+        ([password(password="a", password_hash=SHA256)], "authentication[0]: sha256_password takes either"),
+        ([password(salt="s")], "authentication[0].salt: goes with password_hash"),
         ([password(password="a", salt="s")], "authentication[0].salt: goes with password_hash"),
         ([password(password_hash="12")], "authentication[0].password_hash: is not a hash of sha256_password"),
         ([password(password_hash=SHA256 + "0")], "authentication[0].password_hash: is not a hash"),
@@ -118,13 +128,7 @@ def test_each_method_has_its_own_expiry_or_that_of_the_user() -> None:
             [{"type": "ssl_certificate", "common_names": ["a"], "subject_alt_names": ["DNS:a"]}],
             "authentication[0]: ssl_certificate needs either",
         ),
-        ([{"type": "ssl_certificate", "subject_alt_names": ["x.com"]}], "'x.com' must begin with DNS: or URI:"),
-        ([{"type": "ssl_certificate", "common_names": ["a", ""]}], "authentication[0].common_names: a name cannot be"),
         ([{"type": "ssh_key", "ssh_keys": []}], "authentication[0].ssh_keys: type ssh_key needs it"),
-        (
-            [{"type": "ssh_key", "ssh_keys": [{"key": "ssh-rsa AAAA me@x", "type": "ssh-rsa"}]}],
-            "authentication[0].ssh_keys[0].key: give the base64 part",
-        ),
         (
             [{"type": "ssh_key", "ssh_keys": [{"key": "AAAA", "type": "\ud800"}]}],
             "authentication[0].ssh_keys[0].type: character 0",
@@ -142,12 +146,38 @@ def test_each_method_has_its_own_expiry_or_that_of_the_user() -> None:
         ),
         ([{"type": "scram_sha256_password", "password_hash": SHA256, "salt": "*"}], "must be base64"),
         ([{"type": "no_password"}, password(password="a")], "authentication: no_password cannot stand beside"),
-        ([{"type": "ldap", "server": "a"}, {"type": "no_authentication"}], "no_authentication cannot stand beside"),
     ],
 )
 def test_a_method_that_cannot_be(methods: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(WishError, match=re.escape(message)):
         wished("authentication", methods, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"type": "ldap", "server": ""}, "authentication[1].server: type ldap needs it"),
+        ({"type": "http", "server": ""}, "authentication[1].server: type http needs it"),
+        ({"type": "ssl_certificate", "subject_alt_names": ["x.com"]}, "'x.com' must begin with DNS: or URI:"),
+        ({"type": "ssl_certificate", "subject_alt_names": ["DNS:"]}, "'DNS:' must begin with DNS: or URI:"),
+        ({"type": "ssl_certificate", "common_names": ["a", ""]}, "authentication[1].common_names: a name cannot be"),
+        (
+            {"type": "ssh_key", "ssh_keys": [{"key": "ssh-rsa AAAA me@x", "type": "ssh-rsa"}]},
+            "authentication[1].ssh_keys: give the base64 part",
+        ),
+        ({"type": "no_authentication"}, "authentication: no_authentication cannot stand beside other methods"),
+    ],
+)
+def test_what_the_server_stores_but_nobody_can_use_is_refused_unless_it_is_there(
+    method: dict[str, Any], message: str
+) -> None:
+    ldap = {"type": "ldap", "server": "l1"}
+    documents, _unused = wished("authentication", [ldap, method], {}, None)
+    for before in ([], [ldap], [{"type": "no_password"}]):
+        with pytest.raises(WishError, match=re.escape(message)):
+            check_new("authentication", before, documents)
+    check_new("authentication", documents[::-1], documents)
+    check_new("authentication", documents, documents[1:])
 
 
 @pytest.mark.parametrize(
@@ -166,6 +196,133 @@ def test_no_error_shows_a_secret(entry: dict[str, Any]) -> None:
     with pytest.raises(WishError) as caught:
         wished("authentication", [entry], {}, None)
     assert "hunter2" not in str(caught.value)
+
+
+# -- secrets that are kept
+
+
+def kept_of(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "password": HIDDEN, **more}
+
+
+def test_a_password_method_without_a_secret_keeps_the_stored_one() -> None:
+    documents, credentials = wished(
+        "authentication", [password(), {"type": "kerberos"}, password(password="")], {}, None
+    )
+    assert documents == [kept_of("sha256_password"), {"type": "kerberos"}, kept_of("sha256_password")]
+    assert [credential.kept for credential in credentials] == [True, False]
+    assert kept(documents, credentials) == {0}
+    with pytest.raises(WishError, match="for every one"):
+        credentials[0].clause()
+
+
+@pytest.mark.parametrize(
+    ("before", "methods", "keeping", "message"),
+    [
+        ([], ["sha256_password"], {0}, "authentication[0].password: there is no stored sha256_password to keep"),
+        (["no_password"], ["plaintext_password"], {0}, "authentication[0].password: there is no stored plaintext_pass"),
+        (["bcrypt_password"], ["sha256_password"], {0}, "authentication[0].password: there is no stored sha256_pass"),
+        (
+            ["sha256_password", "bcrypt_password"],
+            ["sha256_password", "bcrypt_password", "sha256_password"],
+            {0, 1, 2},
+            "authentication[2].password: there is no stored sha256_password to keep: give password or password_hash",
+        ),
+        (["sha256_password", "bcrypt_password"], ["sha256_password"], {0}, "authentication: a method would go"),
+        (
+            ["sha256_password", "kerberos"],
+            ["sha256_password", "bcrypt_password"],
+            {0},
+            "authentication: a method would",
+        ),
+        (["sha256_password", "sha256_password"], ["sha256_password"], {0}, "authentication: a method would go"),
+    ],
+)
+def test_what_cannot_be_kept(before: list[str], methods: list[str], keeping: set[int], message: str) -> None:
+    with pytest.raises(WishError, match=re.escape(message)):
+        check_kept("authentication", [document(kind) for kind in before], [document(kind) for kind in methods], keeping)
+
+
+def document(kind: str) -> dict[str, Any]:
+    return {"type": kind, **({"password": HIDDEN} if METHODS[kind].password else {})}
+
+
+@pytest.mark.parametrize(
+    ("before", "methods", "keeping"),
+    [
+        ([], ["sha256_password"], set()),
+        (["bcrypt_password"], ["sha256_password"], set()),
+        (["sha256_password", "kerberos"], ["kerberos", "sha256_password"], {1}),
+        (["sha256_password"], ["sha256_password", "sha256_password", "kerberos"], {1}),
+    ],
+)
+def test_what_can_be_kept(before: list[str], methods: list[str], keeping: set[int]) -> None:
+    check_kept("authentication", [document(kind) for kind in before], [document(kind) for kind in methods], keeping)
+
+
+@pytest.mark.parametrize(
+    ("before", "methods", "keeping", "pairs"),
+    [
+        (["", ""], [None, None], set(), [0, 1]),
+        (["X", ""], [None], set(), [0]),
+        (["", "X"], ["X", None], set(), [1, 0]),
+        (["X", "Y"], [None, "Z"], set(), [0, 1]),
+        (["Y", "X"], [None, "Y"], set(), [1, 0]),
+        (["X"], ["X", None], {1}, [None, 0]),
+        (["X", ""], ["X", None], {1}, [0, 1]),
+        (["X", "X"], ["", "X"], set(), [0, 1]),
+    ],
+)
+def test_like_stands_for_like(
+    before: list[str], methods: list[str | None], keeping: set[int], pairs: list[int | None]
+) -> None:
+    current = [kept_of("sha256_password", **({"valid_until": expiry} if expiry else {})) for expiry in before]
+    wanted = [kept_of("sha256_password", **({"valid_until": text} if text is not None else {})) for text in methods]
+    assert paired(current, wanted, keeping) == pairs
+
+
+_KINDS = [kind for kind in METHODS if METHODS[kind].password] + ["kerberos", "no_authentication"]
+_STORED = strategies.lists(
+    strategies.one_of(
+        strategies.builds(document, strategies.sampled_from(_KINDS)),
+        strategies.builds(lambda name: {"type": "ldap", "server": name}, strategies.sampled_from(["", "l1", "l2"])),
+        strategies.builds(
+            lambda names: {"type": "ssl_certificate", "common_names": sorted(names)},
+            strategies.sets(strategies.sampled_from(["", "a", "b'"]), min_size=1),
+        ),
+    ).flatmap(
+        lambda method: strategies.fixed_dictionaries(
+            {key: strategies.just(value) for key, value in method.items()},
+            optional={
+                "valid_until": strategies.sampled_from(["2040-01-01 00:00:00", "2041-01-01 00:00:00"]),
+                "grants": strategies.just("SELECT ON a.*"),
+            },
+        )
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@hypothesis.given(_STORED, strategies.randoms())
+def test_what_is_exported_changes_nothing_in_any_order(stored: list[dict[str, Any]], order: random.Random) -> None:
+    exported = export_authentication(stored)
+    assert "password" not in repr(exported).replace("_password", "") and "GRANTS" not in repr(exported)
+    in_order = after(stored, exported)
+    assert in_order == stored
+    plain = all("grants" not in method for method in stored)  # grants are not exported, so they stay by the order
+    if plain and len({str(method.get("valid_until")) for method in stored}) <= 1:
+        order.shuffle(exported)
+        assert after(stored, exported) == stored
+
+
+def after(stored: list[dict[str, Any]], options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The methods that a user with these has after a run with this option."""
+    times = {method["valid_until"]: method["valid_until"] for method in options if "valid_until" in method}
+    documents, credentials = wished("authentication", options, times, None)
+    wish = Wish("user", "u", document={"authentication": documents}, credentials=tuple(credentials))
+    before = {**user.DEFAULTS, "authentication": stored}
+    return list(user.after(before, wish, None)["authentication"])
 
 
 # -- hashes and salts
