@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -245,25 +245,30 @@ def settle(server: Server, wished: Wish, current: Current | None) -> tuple[Wish,
     """
     if not wished.present or all(credential.kept for credential in wished.credentials):
         return wished, []
-    before = current.document["authentication"] if current else []
-    after = wished.document["authentication"]
-    kept = authentication.kept(after, wished.credentials)
-    authentication.check_kept("authentication", before, after, kept)
-    pairs = zip(authentication.paired(before, after, kept), _credentials(wished), strict=True)
-    given = [(pair, item) for pair, item in pairs if item is not None and not item.kept]
-    stored = [item for pair, item in given if pair is not None]
-    if kept and not stored:
-        verdict, notes = "different", []  # all of them are new
+    kept = authentication.kept(wished.document["authentication"], wished.credentials)
+    if kept:
+        verdict, notes = _verdict_beside_kept(server, wished, current, kept)
     else:
-        verdict, notes = _password_verdict(server, wished, current, stored if kept else wished.credentials)
-        if kept and verdict == "different":
-            raise WishError(
-                "authentication",
-                f"another password is to be set beside a secret that is kept; {authentication.ALL_AT_ONCE}",
-            )
-        if len(stored) < len(given) and kept:
-            verdict = "different"
+        verdict, notes = _password_verdict(server, wished, current, wished.credentials)
     return replace(wished, extra={**wished.extra, "password": verdict}), notes
+
+
+def _verdict_beside_kept(
+    server: Server, wished: Wish, current: Current | None, kept: Collection[int]
+) -> tuple[str, list[str]]:
+    """Say whether the passwords that were given are stored, or are those of methods that are new."""
+    before = current.document["authentication"] if current else []
+    authentication.check_kept("authentication", before, wished.document["authentication"], kept)
+    pairs = authentication.paired(before, wished.document["authentication"], kept)
+    given = [(pair, item) for pair, item in zip(pairs, _credentials(wished), strict=True) if item and not item.kept]
+    stored = [item for pair, item in given if pair is not None]
+    verdict, notes = _password_verdict(server, wished, current, stored) if stored else ("same", [])
+    if verdict == "different":
+        raise WishError(
+            "authentication",
+            f"another password is to be set beside a secret that is kept; {authentication.ALL_AT_ONCE}",
+        )
+    return ("different" if len(stored) < len(given) else verdict), notes
 
 
 def _credentials(wished: Wish) -> list[authentication.Credential | None]:
