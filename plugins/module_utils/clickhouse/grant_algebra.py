@@ -498,6 +498,8 @@ def _walk(*trees: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _changed(held: Held, changes: Mapping[str, Change]) -> Held:
     """What is held after changes at some scopes; where they overlap, the narrower comes after the wider."""
+    if not held and len(changes) == 1:  # most are: one grant, and nothing before
+        return tuple((prefix, change[_NOTHING]) for prefix, change in changes.items() if change[_NOTHING])
     had, result = dict(held), list[tuple[str, int]]()
     path: list[tuple[int, Change, int]] = [(_NOTHING, _KEEP, _NOTHING)]  # around: before, what changes it, after
     for prefix, depth in _walk(had, changes):
@@ -549,9 +551,10 @@ class Rights:
         everything = dict(self._held)
         done: dict[Any, Held] = {}  # the leaves of a group share one answer
         for leaf, at in changes.items():
-            key = (everything.pop(leaf, ()), *at.items())
+            had = everything.pop(leaf, ())
+            key = (had, *at.items())
             if key not in done:
-                done[key] = _changed(key[0], at)
+                done[key] = _changed(had, at)
             if done[key]:
                 everything[leaf] = done[key]
         self._held = everything
@@ -644,7 +647,7 @@ class Rights:
         ]
 
 
-def wished(had: Rights, privileges: Iterable[Grant], partial_revokes: Iterable[Grant]) -> Rights:
+def rights_after(had: Rights, privileges: Iterable[Grant], partial_revokes: Iterable[Grant]) -> Rights:
     """What becomes of rights when `privileges` are granted and `partial_revokes` taken, as one wish without an order.
 
     Where they overlap, the narrower scope counts; at the same scope what is taken. So a table can be granted inside a
@@ -656,13 +659,20 @@ def wished(had: Rights, privileges: Iterable[Grant], partial_revokes: Iterable[G
     """
     steps = [Step(GRANT, grant) for grant in privileges]
     steps += [Step(REVOKE_OPTION if grant.grant_option else REVOKE, grant) for grant in partial_revokes]
+    if not had:  # as always in mode exact, where many grantees have the same wish
+        return _from_steps(had.catalogue, tuple(steps)).copy()
     return had.copy()._change(move for step in steps for move in _moves_of(had.catalogue, step))
+
+
+@lru_cache(maxsize=1024)
+def _from_steps(catalogue: PrivilegeCatalogue, steps: tuple[Step, ...]) -> Rights:
+    return Rights(catalogue)._change(move for step in steps for move in _moves_of(catalogue, step))
 
 
 def as_options(rights: Rights) -> dict[str, list[dict[str, Any]]]:
     """Rights as the options `privileges` and `partial_revokes` of the modules, in few and readable entries.
 
-    Reading these options and giving them to `wished`, with no rights before, leads to equal rights. Equal rights give
+    Reading these options and giving them to `rights_after`, with no rights before, leads to equal rights. Equal rights give
     equal options.
 
     :returns: both lists; entries have privilege and scope (lists of str) and grant_option (bool).
@@ -823,13 +833,14 @@ def _moves(current: Rights, desired: Rights) -> list[Move]:
     if current == desired:
         return []
     work, moves = dict(current._held), list[Move]()
+    ways: dict[tuple[Held, Held], list[tuple[str, str, bool]]] = {}  # the leaves of a group share one
     # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first.
     reach = {leaf: current.catalogue.leaves(leaf) for leaf in {**work, **desired._held}}
     for leaf in sorted(reach, key=lambda leaf: (-len(reach[leaf]), leaf)):
         had, wanted = work.get(leaf, ()), desired._held.get(leaf, ())
-        if had == wanted:
-            continue
-        for verb, prefix, option in _way(had, wanted):
+        if (had, wanted) not in ways:
+            ways[had, wanted] = _way(had, wanted)
+        for verb, prefix, option in ways[had, wanted]:
             moves += [(verb, taken, prefix, option) for taken in reach[leaf]]
             for taken in reach[leaf][1:]:
                 work[taken] = _changed(work.get(taken, ()), {prefix: _CHANGES[verb, option]})
@@ -845,9 +856,13 @@ def _merge(catalogue: PrivilegeCatalogue, moves: Iterable[tuple[int, str, str, s
     """Steps of (phase, verb, leaf, prefix, option) moves, columns of one table and members of one group joined."""
     first: dict[Any, str] = {}
     columns: dict[Any, tuple[str, ...]] = {}
+    scopes: dict[tuple[str, bool], tuple[Scope, str | None]] = {}
     for phase, verb, leaf, prefix, option in moves:
         # The same prefix may name an object and a database; everywhere ("") they are one scope.
-        scope, column = _unprefix(prefix, bool(prefix) and catalogue.is_parameterised(leaf))
+        place = (prefix, bool(prefix) and catalogue.is_parameterised(leaf))
+        if place not in scopes:
+            scopes[place] = _unprefix(*place)
+        scope, column = scopes[place]
         key = (phase, verb, option, scope, column is not None, leaf)
         first.setdefault(key, prefix)
         columns[key] = (*columns.get(key, ()), *([] if column is None else [column]))
@@ -878,6 +893,6 @@ def difference(current: Rights, desired: Rights) -> list[Step]:
     for verb, leaf, prefix, option in moves:
         if verb != GRANT:
             revoked.add((leaf, prefix))
-        waits = verb != GRANT or any((leaf, prefix[:n]) in revoked for n in range(len(prefix) + 1))
+        waits = verb != GRANT or (bool(revoked) and any((leaf, prefix[:n]) in revoked for n in range(len(prefix) + 1)))
         phased.append((int(waits), verb, leaf, prefix, option))
     return _merge(current.catalogue, phased)

@@ -31,6 +31,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.gra
     Step,
     difference,
     render_elements,
+    rights_after,
     split_show_grants,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
@@ -46,16 +47,13 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sta
 _ELEMENT_OPTIONS = {
     "privilege": {"type": "list", "elements": "str", "required": True},
     "scope": {"type": "list", "elements": "str", "required": True},
+    "grant_option": {"type": "bool", "default": False},
 }
 OPTIONS: dict[str, Any] = {
     "grantee": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "mode": {"type": "str", "choices": ["append", "exact", "remove"], "default": "append"},
-    "privileges": {
-        "type": "list",
-        "elements": "dict",
-        "options": {**_ELEMENT_OPTIONS, "grant_option": {"type": "bool", "default": False}},
-    },
+    "privileges": {"type": "list", "elements": "dict", "options": _ELEMENT_OPTIONS},
     "partial_revokes": {"type": "list", "elements": "dict", "options": _ELEMENT_OPTIONS},
     **common.ROLES_OPTION,
     "cluster": common.OPTIONS["cluster"],
@@ -175,17 +173,11 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
     document = dict(had)
     mode = wished.extra["mode"]
     if "grants" in wished.extra:
-        rights = Rights(server.privileges) if mode == "exact" else had["privileges"].copy()
-        for grant in wished.extra["grants"]:
-            if mode != "remove":
-                rights.grant(grant)
-            elif grant.grant_option:
-                rights.revoke_grant_option(replace(grant, grant_option=False))
-            else:
-                rights.revoke(grant)
-        for grant in wished.extra["revokes"]:
-            rights.revoke(grant)
-        document["privileges"] = rights
+        start = Rights(server.privileges) if mode == "exact" else had["privileges"]
+        given, taken = wished.extra["grants"], wished.extra["revokes"]
+        if mode == "remove":
+            given, taken = (), given
+        document["privileges"] = rights_after(start, given, taken)
     if "roles" in wished.document:
         document["roles"] = roles_after(had["roles"], wished)
     return document
