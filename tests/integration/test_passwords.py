@@ -6,14 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import bcrypt
 import pytest
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import Login, Session
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, literal
+from tests.integration.servers import tls_relay
 from tests.sandbox import start
+from tests.sandbox.certificates import Authority
 from tests.sandbox.client import ServerSaid
+from tests.sandbox.faults import Fault
 
 Module = Callable[..., dict[str, Any]]
 Options = dict[str, Any]
@@ -195,6 +200,139 @@ def test_only_hashes_travel(module: Module, clickhouse: Any, types: list[str], u
     assert [kind for kind, found in texts.items() if any(found)] == ["plaintext_password"]
 
 
+# -- secrets that are kept ------------------------------------------------------------------------------------------
+
+
+def kept(*kinds: str) -> list[Options]:
+    """The option `authentication` with methods that keep their secrets."""
+    return [{"type": kind} for kind in kinds]
+
+
+def test_a_stored_password_is_kept(
+    module: Module, converges: Module, failed: Module, clickhouse: Any, user: str
+) -> None:
+    """A method without a secret changes nothing of it, whatever else changes; where none is stored, it is refused."""
+    for check in (True, False):
+        refused = failed("user", {"name": user, "authentication": kept("sha256_password")}, check=check)
+        assert refused["option"] == "authentication[0].password" and "no stored sha256_password" in refused["msg"]
+    converges("user", {"name": user, **method("sha256_password")})
+    options = {"name": user, "authentication": kept("sha256_password")}
+    for policy in ("on_drift", "on_create", "always"):
+        result = module("user", {**options, "update_password": policy})
+        assert (result["changed"], result["password_state"]) == (False, "none") and not result.get("warnings")
+    expiring = converges("user", {**options, "host": {"local": True}, "valid_until": "2040-01-01 00:00:00"})
+    assert expiring["statements"] == [f"ALTER USER {ident(user)} VALID UNTIL '2040-01-01 00:00:00' HOST LOCAL"]
+    converges("user", {"name": user, "authentication": [{"type": "sha256_password", "valid_until": ""}]})
+    assert admitted(clickhouse, user, ODD)
+    other = failed("user", {"name": user, "authentication": kept("double_sha1_password")})
+    assert other["option"] == "authentication[0].password" and "no stored double_sha1_password" in other["msg"]
+    assert admitted(clickhouse, user, ODD)
+
+
+def test_methods_are_added_beside_a_kept_one(
+    module: Module, converges: Module, failed: Module, clickhouse: Any, version: tuple[int, int], user: str
+) -> None:
+    """What is new is appended; what would need the kept secret is refused and says what to give."""
+    if version < (24, 9):
+        pytest.skip("before 24.9 a user has one method")
+    converges("user", {"name": user, **method("sha256_password")})
+    second = method("double_sha1_password", OTHER)["authentication"]
+    added = converges("user", {"name": user, "authentication": second + kept("sha256_password")})
+    assert added["statements"] == [f"ALTER USER {ident(user)} ADD IDENTIFIED WITH double_sha1_hash BY '[HIDDEN]'"]
+    assert added["password_state"] == "different"
+    assert [entry["type"] for entry in added["entity"]["authentication"]] == ["sha256_password", "double_sha1_password"]
+    assert admitted(clickhouse, user, ODD) and admitted(clickhouse, user, OTHER)
+    both = {"name": user, "authentication": kept("sha256_password") + second}
+    assert module("user", both)["password_state"] == "same"
+    third = method("sha256_password", "a third")["authentication"]
+    three = [*kept("sha256_password"), *second, *third, {"type": "ldap", "server": "l", "valid_until": "2041-01-01"}]
+    more = converges("user", {"name": user, "authentication": three, "host": {"local": True}})
+    assert more["statements"] == [
+        f"ALTER USER {ident(user)} ADD IDENTIFIED WITH sha256_hash BY '[HIDDEN]' SALT '[HIDDEN]',"
+        " ldap SERVER 'l' VALID UNTIL '2041-01-01 00:00:00' HOST LOCAL"
+    ]
+    assert all(admitted(clickhouse, user, word) for word in (ODD, OTHER, "a third"))
+    all_of_them = [*kept("sha256_password", "sha256_password"), *second, {"type": "ldap", "server": "l"}]
+    for wish, words in (
+        (all_of_them[:-1], "a method would go"),
+        ([*kept("sha256_password", "sha256_password"), *method("double_sha1_password")["authentication"]], "would go"),
+        ([three[0], {**three[1], "password": "a fourth"}, *three[2:]], "another password is to be set"),
+        ([{**three[0], "valid_until": "2040-01-01"}, *three[1:]], "cannot be set apart"),
+    ):
+        for check in (True, False):
+            refused = failed("user", {"name": user, "authentication": wish}, check=check)
+            assert refused["option"] == "authentication" and words in refused["msg"], refused
+            assert "password or password_hash for every one" in refused["msg"]
+    always = {"name": user, "authentication": three, "update_password": "always"}
+    assert "another password is to be set" in failed("user", always)["msg"]
+    ends = {"name": user, "authentication": [*all_of_them, {"type": "kerberos"}], "valid_until": "2043-01-01 00:00:00"}
+    assert converges("user", ends)["statements"] == [
+        f"ALTER USER {ident(user)} VALID UNTIL '2043-01-01 00:00:00'"
+        " ADD IDENTIFIED WITH kerberos VALID UNTIL '2043-01-01 00:00:00'"
+    ]
+    assert all(admitted(clickhouse, user, word) for word in (ODD, OTHER, "a third"))
+
+
+def test_methods_with_grants_stay(
+    module: Module, converges: Module, failed: Module, admin: Any, version: tuple[int, int], user: str
+) -> None:
+    """What a method is limited to is left alone with it; a change that would take it off is refused."""
+    if version < (26, 9):
+        pytest.skip("GRANTS (...) came after 25.8")
+    limited = "sha256_password BY 'x' GRANTS (SELECT ON db.*)"
+    admin.query(f"CREATE USER {ident(user)} IDENTIFIED WITH {limited}, double_sha1_password BY 'y'")
+    both = kept("sha256_password", "double_sha1_password")
+    given = [{**both[0], "password": "x"}, {**both[1], "password": "y"}]
+    for wish in (both, both[::-1], given, given[::-1]):
+        assert not module("user", {"name": user, "authentication": wish})["changed"]
+    converges("user", {"name": user, "authentication": [*both, {"type": "kerberos"}]})
+    converges("user", {"name": user, "authentication": [*given, {"type": "kerberos"}], "valid_until": "2040-01-01"})
+    assert "GRANTS (SELECT ON db.*)" in admin.query(f"SHOW CREATE USER {ident(user)}")
+    for wish in (given, [given[0]], [{**given[0], "password": "z"}, given[1], {"type": "kerberos"}]):
+        refused = failed("user", {"name": user, "authentication": wish})
+        assert refused["option"] == "authentication" and "carries GRANTS" in refused["msg"]
+
+
+# -- login attempts -------------------------------------------------------------------------------------------------
+
+
+def test_a_login_attempt_is_one_request(clickhouse: Any, admin: Any, user: str) -> None:
+    """Over the connection that is there; wrong and right ones tell, and a third thing tells nothing."""
+    admin.query(f"CREATE USER {ident(user)} IDENTIFIED WITH sha256_password BY {literal(ODD)}")
+    with clickhouse.faults() as way:
+        session = Session(Login("127.0.0.1", way.port, secure=False))
+        before = len(way.statements)
+        assert [session.admits(user, password) for password in (ODD, OTHER, "", ODD)] == [True, False, False, True]
+        assert session.admits("nobody has this name", ODD) is False
+        assert session.admits("a:b", ODD) is None
+        assert way.statements[before:] == [b"SELECT 1"] * 5
+        # an answer that is lost once is asked for again
+        way.faults += [Fault(len(way.statements) + later, "drop_before", changes=False) for later in (1, 3, 4)]
+        assert [session.admits(user, ODD) for _attempt in range(3)] == [True, None, True]
+        session.close()
+
+
+def test_a_login_attempt_uses_the_same_tls(clickhouse: Any, admin: Any, tmp_path: Path, user: str) -> None:
+    """The same authority, name and client certificate; the certificate never stands for the password."""
+    if "CLICKHOUSE_URL" in os.environ:
+        pytest.skip("needs an authority of our own")
+    admin.query(f"CREATE USER {ident(user)} IDENTIFIED WITH ssl_certificate CN 'pw certified'")
+    certificate, key = map(str, clickhouse.authority.issue("pw certified"))
+    ours = {"ca_cert": clickhouse.ca, "client_cert": certificate, "client_key": key}
+    session = Session(Login("localhost", clickhouse.https_port, user=user, **ours))
+    assert [session.admits(user, password) for password in ("", ODD)] == [False, False]
+    admin.query(f"ALTER USER {ident(user)} IDENTIFIED WITH sha256_password BY {literal(ODD)}")
+    assert [session.admits(user, password) for password in ("", ODD, OTHER)] == [False, True, False]
+    session.close()
+    authority = Authority(tmp_path)
+    internal = authority.issue("clickhouse.internal", ("clickhouse.internal",), server=True)
+    with tls_relay(clickhouse.port, internal) as port:
+        login = Login("localhost", port, ca_cert=str(authority.ca), server_host_name="clickhouse.internal")
+        session = Session(login)
+        assert [session.admits(user, password) for password in (ODD, OTHER)] == [True, False]
+        session.close()
+
+
 # -- where the server shows secrets ---------------------------------------------------------------------------------
 
 
@@ -286,3 +424,19 @@ def test_a_manager_who_may_not_see_secrets(
     unknown = module("user", options, **login)
     assert (unknown["changed"], unknown["password_state"]) == (False, "unknown")
     admin.query("DROP USER manager")
+
+
+def test_a_kept_secret_where_secrets_are_shown(
+    converges: Module, module: Module, failed: Module, open_server: Any, open_login: Options
+) -> None:
+    """Passwords beside it are compared with the stored hashes; one that differs is refused, not written."""
+    if open_server.version == "24.8":
+        pytest.skip("before 24.9 a user has one method")
+    given = method("sha256_password", OTHER)["authentication"]
+    both = [*method("sha256_password")["authentication"], *given]
+    converges("user", {"name": "shown", "authentication": both, "host": {"none": True}}, **open_login)
+    result = module("user", {"name": "shown", "authentication": [*kept("sha256_password"), *given]}, **open_login)
+    assert (result["changed"], result["password_state"]) == (False, "same")
+    third = [*kept("sha256_password"), *method("sha256_password", "a third")["authentication"]]
+    assert "another password" in failed("user", {"name": "shown", "authentication": third}, **open_login)["msg"]
+    assert not module("user", {"name": "shown", "authentication": kept("sha256_password") * 2}, **open_login)["changed"]
