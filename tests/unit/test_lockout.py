@@ -81,16 +81,17 @@ def named(found: Sequence[Lockout]) -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def rights(catalogue: PrivilegeCatalogue) -> Callable[..., Rights]:
-    """Rights from privileges on `*.*`, or `privilege @ scope`, with grant option unless `option` is false."""
+    """Rights from privileges on `*.*`, or `privilege @ scope`, with grant option but for `~privilege`; `-` revokes."""
 
-    def get(*privileges: str, option: bool = True, catalogue: PrivilegeCatalogue = catalogue) -> Rights:
+    def get(*privileges: str, catalogue: PrivilegeCatalogue = catalogue) -> Rights:
         result = Rights(catalogue)
         for text in privileges:
             privilege, _at, scope = text.partition(" @ ")
             if privilege.startswith("-"):
                 result.revoke(catalogue.grant(privilege[1:], scope or "*.*"))
             else:
-                result.grant(catalogue.grant(privilege, scope or "*.*", option))
+                grant_option = not privilege.startswith("~")
+                result.grant(catalogue.grant(privilege.lstrip("~"), scope or "*.*", grant_option))
         return result
 
     return get
@@ -266,11 +267,9 @@ class TestAdministration:
         )
 
     def test_the_grant_option_counts(self, world: Docs, rights: Callable[..., Rights]) -> None:
-        (found,) = lockouts(
-            ME, world, with_(world, "grant", "admins", privileges=rights("ACCESS MANAGEMENT", option=False))
-        )
+        (found,) = lockouts(ME, world, with_(world, "grant", "admins", privileges=rights("~ACCESS MANAGEMENT")))
         assert found.reason.endswith("would lose the grant option of ACCESS MANAGEMENT ON *.*")
-        plain = with_(world, "grant", "admins", privileges=rights("ACCESS MANAGEMENT", option=False))
+        plain = with_(world, "grant", "admins", privileges=rights("~ACCESS MANAGEMENT"))
         assert lockouts(ME, plain, plain) == []
 
     def test_a_narrow_administrator(self, world: Docs, rights: Callable[..., Rights]) -> None:
@@ -481,6 +480,15 @@ class TestSettings:
 
 
 NAMES = ["r1", "r2", "r3"]
+PRIVILEGES = [
+    "ACCESS MANAGEMENT",
+    "~ACCESS MANAGEMENT",
+    "CREATE USER",
+    "-CREATE USER @ app*",
+    "~CREATE USER @ app*",
+    "CREATE ROW POLICY @ d.*",
+    "ALL",
+]
 
 
 @st.composite
@@ -493,15 +501,7 @@ def changes(
     some_profiles = st.lists(st.sampled_from(profiles), unique=True, max_size=2)
     fields: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "role": {"roles": some_roles, "settings": some_settings, "profiles": some_profiles},
-        "grant": {
-            "roles": some_roles,
-            "privileges": st.lists(
-                st.sampled_from(
-                    ["ACCESS MANAGEMENT", "CREATE USER", "-CREATE USER @ app*", "CREATE ROW POLICY @ d.*", "ALL"]
-                ),
-                max_size=3,
-            ),
-        },
+        "grant": {"privileges": st.lists(st.sampled_from(PRIVILEGES), max_size=3)},
         "settings_profile": {"settings": some_settings, "profiles": some_profiles},
     }
     result = []
@@ -525,6 +525,28 @@ def applied(docs: Docs, steps: Sequence[tuple[str, str, dict[str, Any] | None]],
     return docs
 
 
+def held(docs: Docs, rights: Callable[..., Rights]) -> set[tuple[str, bool]]:
+    """The probes that the administrator may, by itself or by a role; with and without grant option."""
+
+    def granted(kind: str, name: str) -> set[str]:
+        return {entry["name"] for entry in docs[kind][name]["roles"]} & set(docs["role"])
+
+    default = docs["user"]["admin"]["default_roles"]
+    found = granted("user", "admin")
+    found = found - set(default.get("except", ())) if default.get("all") else found & set(default.get("names", ()))
+    for _depth in docs["role"]:
+        found = found.union(*(granted("role", name) for name in found))
+    known = rights().catalogue
+    probes = [("CREATE USER", "app1"), ("CREATE USER", "zzz"), ("ROLE ADMIN", "*.*"), ("CREATE ROW POLICY", "d.t")]
+    all_rights = [docs["grant"].get(name, {}).get("privileges", rights()) for name in ("admin", *found)]
+    return {
+        (" ".join(probe), option)
+        for probe in probes
+        for option in (False, True)
+        if any(one.covers(known.grant(*probe, option)) for one in all_rights)
+    }
+
+
 ENDURING = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -538,24 +560,32 @@ class TestAnyChange:
         assert lockouts(ME, before, applied(before, then, rights)) == []
 
     @ENDURING
-    @given(start=changes(NAMES, ["p1", "p2"]), then=changes([*NAMES, "admins", "admin"], ["p1", "p2"]))
-    def test_without_what_is_blamed_nobody_is_locked_out(
-        self, world: Docs, rights: Callable[..., Rights], start: Any, then: Any
+    @given(
+        start=changes([*NAMES, "admins"], ["p1"]),
+        then=changes([*NAMES, "admins", "admin"], ["p1"]),
+        own=st.sets(st.sampled_from([*NAMES, "admins"])),
+        default=st.sampled_from(
+            [{"all": True}, {"all": True, "except": ["r1"]}, {"names": ["admins"]}, {"none": True}]
+        ),
+    )
+    def test_privileges_as_covers_sees_them(
+        self, world: Docs, rights: Callable[..., Rights], start: Any, then: Any, own: set[str], default: Any
     ) -> None:
-        before = with_(world, "user", "admin", roles=roles("admins", *NAMES), profiles=["p1"])
+        """One probe for each scope that the changes know says the same, privilege by privilege and role by role."""
+        before = with_(world, "user", "admin", roles=roles("admins", "r1"))
+        before = with_(before, "grant", "admin", roles=[])
         for name in NAMES:
             before = with_(before, "role", name)
         before = applied(before, start, rights)
-        after = applied(before, then, rights)
-        found = lockouts(ME, before, after)
-        for one in found:
-            had, has = (docs.get(one.kind, {}).get(one.name) for docs in (before, after))
-            assert had != has
-            if had is None:
-                after = without(after, one.kind, one.name)
-            else:
-                after = {**after, one.kind: {**after[one.kind], one.name: had}}
-        assert lockouts(ME, before, after) == []
+        after = with_(applied(before, then, rights), "user", "admin", roles=roles(*sorted(own)), default_roles=default)
+        lost = held(before, rights) - held(after, rights)
+        blamed = [one for one in lockouts(ME, before, after) if "would lose" in one.reason]
+        assert bool(lost) == bool(blamed)
+        for one in blamed:
+            assert before[one.kind].get(one.name) != after[one.kind].get(one.name)
+        for privilege, option in lost:
+            words = (privilege.rpartition(" ")[0], "ACCESS MANAGEMENT", " more")
+            assert any(word in one.reason for one in blamed for word in words), (privilege, option)
 
     @ENDURING
     @given(start=changes(NAMES, ["p1"]), more=st.sets(st.sampled_from(NAMES)))
