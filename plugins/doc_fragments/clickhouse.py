@@ -194,3 +194,15 @@ options:
         type: bool
         default: false
 """
+
+    GUARD = r"""
+options:
+  allow_lockout:
+    description:
+      - Allow a run that leaves the user it is logged in as unable to connect or to manage access. It would be dropped,
+        kept out by its host, expiry or authentication, or lose privileges, roles or default roles that it manages
+        access with.
+      - Without it such a run fails before the first statement, and says which option would do it.
+    type: bool
+    default: false
+"""

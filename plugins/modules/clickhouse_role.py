@@ -17,6 +17,7 @@ author:
   - hardened.clickstack contributors (@hardened-clickstack)
 extends_documentation_fragment:
   - hardened.clickstack.clickhouse
+  - hardened.clickstack.clickhouse.guard
   - hardened.clickstack.clickhouse.entity
   - hardened.clickstack.clickhouse.settings
   - hardened.clickstack.clickhouse.roles

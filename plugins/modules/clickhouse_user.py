@@ -19,6 +19,7 @@ author:
   - hardened.clickstack contributors (@hardened-clickstack)
 extends_documentation_fragment:
   - hardened.clickstack.clickhouse
+  - hardened.clickstack.clickhouse.guard
   - hardened.clickstack.clickhouse.entity
   - hardened.clickstack.clickhouse.settings
   - hardened.clickstack.clickhouse.roles
@@ -30,6 +31,12 @@ options:
       - An empty list is refused, because it would leave the user without authentication. Say V(no_password) if you
         mean it.
       - More than one method needs ClickHouse 24.9.
+      - A password method with neither O(authentication[].password) nor O(authentication[].password_hash) keeps the
+        secret that is stored. Beside it other methods can be added, but none can be taken away or get another
+        password, because ClickHouse then wants the secret of every method; give all of them for that.
+      - What a method is limited to by C(GRANTS) (newer than ClickHouse 25.8) is left alone. A change that would take it
+        off is
+        refused.
     type: list
     elements: dict
     suboptions:
@@ -53,14 +60,16 @@ options:
           - http
       password:
         description:
-          - For password methods, the password as text. If omitted, O(authentication[].password_hash) is needed.
+          - For password methods, the password as text. An empty one is a password like any other.
+          - If omitted, O(authentication[].password_hash) counts, and without that the secret that is stored is kept,
+            whatever it is. Where the user has none of this type, or does not exist, that is refused.
           - V(plaintext_password) is the only method that sends and stores it as it is.
           - For V(bcrypt_password) it has at most 72 bytes, and the Python library bcrypt must be installed.
         type: str
       password_hash:
         description:
           - For password methods, the finished hash; hexadecimal, or bcrypt's own form. If omitted,
-            O(authentication[].password) is needed.
+            O(authentication[].password) counts.
         type: str
       salt:
         description:
@@ -110,9 +119,11 @@ options:
   update_password:
     description:
       - When the passwords of an existing user are set again. A changed authentication type is always seen and set.
+      - It has no effect on methods that keep their secret.
       - V(on_drift) compares with the stored hash where the server shows secrets; else it tries one login for each
         password from this machine,
-        if the user's hosts admit it; else it warns that it cannot know, and leaves the password alone.
+        if the user's hosts admit it; else it warns that it cannot know, and leaves the password alone. Each attempt
+        is one request over the connection of the task.
       - V(on_create) never looks at the password of an existing user.
       - V(always) sets it on every run, which then always reports a change.
       - Each login attempt counts for quotas on C(failed_sequential_authentications).
@@ -211,11 +222,6 @@ options:
         description: With O(grantees.any=true), who is left out. If omitted or empty, nobody is.
         type: list
         elements: str
-  allow_lockout:
-    description:
-      - Allow this run to drop the user it is logged in as.
-    type: bool
-    default: false
 seealso:
   - module: hardened.clickstack.clickhouse_role
   - module: hardened.clickstack.clickhouse_grant
@@ -283,6 +289,15 @@ EXAMPLES = r"""
         password: "{{ auditor_password_new }}"
     update_password: on_create
 
+- name: One more way in for the analyst, whose password stays what it is
+  hardened.clickstack.clickhouse_user:
+    name: analyst
+    authentication:
+      - type: sha256_password
+      - type: ssl_certificate
+        common_names:
+          - analyst.example.com
+
 - name: A user that authenticates by client certificate
   hardened.clickstack.clickhouse_user:
     name: exporter
@@ -315,7 +330,8 @@ password_state:
   description:
     - What is known of the stored passwords. V(same) and V(different) from the wished ones, V(unknown) if nothing
       could tell (a warning
-      says why), V(none) if no password was given.
+      says why), V(none) if no password was given. A password that was added beside a kept one is V(different) from
+      what was stored.
   returned: success
   type: str
   sample: same

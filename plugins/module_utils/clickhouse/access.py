@@ -17,13 +17,14 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
     Change,
     Current,
-    EntityType,
+    Document,
     Need,
     Ref,
     Rows,
     Target,
     Wish,
 )
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.lockout import Documents
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import ordered, plan
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import TYPES
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, WishError
@@ -124,6 +125,38 @@ def currents(server: Server, kinds: Collection[str], replicas: Mapping[str, Rows
     return {
         replica: {kind: TYPES[kind].read(server, rows) for kind in TYPES if kind in kinds}
         for replica, rows in replicas.items()
+    }
+
+
+def drifts(state: Currents) -> Iterator[tuple[str, str, str, Document | None]]:
+    """Return what replicas have that differs from the connected server.
+
+    :return: kind, name, replica, and what it has there; ``None`` where it lacks the entity
+    """
+    (_here, ours), *others = state.items()
+    for replica, theirs in others:
+        for kind, mine in ours.items():
+            for name in sorted({*mine, *theirs[kind]}):
+                one, other = mine.get(name), theirs[kind].get(name)
+                if one is None or other is None or one.document != other.document:
+                    yield kind, name, replica, other.document if other else None
+
+
+def exported(
+    state: Mapping[str, Mapping[str, Current]], names: Sequence[str] | None, read_only: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Return entities as the options that would make them, by kind.
+
+    :param names: patterns of the names to return; ``None`` for all
+    :param read_only: whether to return those that SQL cannot change too
+    """
+    return {
+        kind: [
+            {TYPES[kind].key: name, **TYPES[kind].export(current.document)}
+            for name, current in sorted(entities.items())
+            if (read_only or not current.read_only) and (names is None or _matches(name, names))
+        ]
+        for kind, entities in state.items()
     }
 
 
@@ -398,6 +431,60 @@ def _ranks(wished: Iterable[tuple[Item, Wish]]) -> dict[tuple[str, str], tuple[i
     }
 
 
+# -- lockout --------------------------------------------------------------------------------------------------------
+
+GUARDED = ("user", "role", "grant", "settings_profile")
+"""The kinds that our own login and rights rest on."""
+
+
+def touches(plan: Plan, user: str) -> bool:
+    """Whether a plan may change what a user can do."""
+    return any(
+        change.statements and change.kind in GUARDED and (change.kind != "user" or change.name == user)
+        for change in plan.changes
+    )
+
+
+def own_question(server: Server, plan: Plan) -> Question:
+    """Return what has to be read to judge what a plan does to the user the run is logged in as."""
+    names = {server.user, *server.enabled_roles}
+    for change in plan.changes:
+        if change.kind in GUARDED and change.name in names:
+            for document in (change.before, change.after):
+                names |= {role["name"] for role in (document or {}).get("roles", ())}
+    needs = [need for kind in GUARDED for need in TYPES[kind].needs]
+    # any profile may apply to us, so they are read whole
+    whole = TYPES["settings_profile"].needs[0]
+    needs = [replace(need, keys=()) if need == whole else need for need in needs]
+    return Question(needs, names=frozenset(names), privileges=True)
+
+
+def before_and_after(state: Mapping[str, Mapping[str, Current]], plan: Plan) -> tuple[Documents, Documents]:
+    """Return all documents as they are and as the plan will leave them."""
+    before: dict[str, dict[str, Document]] = {
+        kind: {name: current.document for name, current in entities.items()} for kind, entities in state.items()
+    }
+    after = {kind: dict(documents) for kind, documents in before.items()}
+    for change in plan.changes:
+        if not change.statements or change.kind not in after:
+            continue
+        if change.after is None:
+            after[change.kind].pop(change.name, None)
+            if change.kind in ("user", "role"):
+                after["grant"].pop(change.name, None)
+            continue
+        after[change.kind][change.name] = change.after
+        # the roles of a user or role are a part of what grants say of it too
+        for kind in ("user", "role", "grant"):
+            known = after[kind].get(change.name)
+            if known is not None and "roles" in change.after and change.kind != kind:
+                after[kind][change.name] = {**known, "roles": change.after["roles"]}
+    return before, after
+
+
+# -- where ----------------------------------------------------------------------------------------------------------
+
+
 def place(cluster: str | None, rows: Rows, wish: Wish, current: Current | None) -> Target:
     """Where the statements about an entity run.
 
@@ -408,9 +495,3 @@ def place(cluster: str | None, rows: Rows, wish: Wish, current: Current | None) 
         writable = [name for name, kind in rows.storages.items() if kind not in ("users_xml", "users.xml", "ldap")]
         storage = writable[0] if writable else ""
     return Target(None if rows.storages.get(storage) == "replicated" else cluster)
-
-
-def entity_types(kinds: Iterable[str]) -> list[EntityType]:
-    """Return the types of these kinds, in dependency order."""
-    wanted = set(kinds)
-    return [entity_type for kind, entity_type in TYPES.items() if kind in wanted]

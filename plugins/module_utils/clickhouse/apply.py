@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import AccessError, Session
@@ -30,10 +30,17 @@ class Outcome:
     error: AccessError | None = None
 
 
-def apply(session: Session, statements: Sequence[Statement]) -> Outcome:
-    """Run statements in order and stop at the first that fails."""
+def apply(
+    session: Session, statements: Sequence[Statement], report: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """Run statements in order and stop at the first that fails.
+
+    :param report: told how many are done, and of how many, before each of them
+    """
     shown = tuple(statement.shown for statement in statements)
     for index, statement in enumerate(statements):
+        if report is not None:
+            report(index, len(statements))
         try:
             session.execute(statement)
         except AccessError as error:

@@ -179,7 +179,6 @@ class Change:
     :param before: ``None`` if it does not exist
     :param after: ``None`` if it will not exist
     :param statements: in the order they run; empty if there is nothing to do
-    :param drift: by replica, what it has instead of what the connected server has; ``None`` where it lacks the entity
     """
 
     kind: str
@@ -187,4 +186,3 @@ class Change:
     before: Document | None
     after: Document | None
     statements: tuple[Statement, ...] = ()
-    drift: Mapping[str, Document | None] = field(default_factory=dict)

@@ -78,7 +78,7 @@ def plan(
         if statements:
             _check_writable(entity_type, wish, there)
         change = Change(entity_type.kind, wish.name, before, after if statements else before, statements)
-    return replace(change, drift=drift(currents))
+    return change
 
 
 def _alter(
@@ -120,14 +120,6 @@ def _check_writable(entity_type: EntityType, wish: Wish, current: Current) -> No
             f"{wish.name} lives in {current.storage}, which SQL cannot change: edit the server's users configuration"
             " (users.xml, users.d), or use another name",
         )
-
-
-def drift(currents: Mapping[str, Current | None]) -> dict[str, Document | None]:
-    """Return what each replica has that differs from the connected server; ``None`` where it lacks the entity."""
-    ours, *_others = currents.values()
-    mine = ours.document if ours else None
-    theirs = {replica: current.document if current else None for replica, current in currents.items()}
-    return {replica: document for replica, document in theirs.items() if document != mine}
 
 
 def ordered(changes: Sequence[Change], ranks: Mapping[tuple[str, str], tuple[int, int]]) -> tuple[Statement, ...]:

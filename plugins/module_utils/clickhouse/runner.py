@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
@@ -21,7 +23,8 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.con
     Login,
     Session,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import Change, Wish
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import Change, Document, Wish
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.lockout import Me, lockouts
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import shown
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import PLURALS, TYPES
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import WishError, check_name
@@ -70,6 +73,7 @@ def run(kind: str) -> NoReturn:
             _see_references(module, server, wish, state)
         ours = next(iter(replicas.values()))
         plan = access.planned(wished, state, server, partial(access.place, cluster, ours))
+        _guard(module, server, state, wished, plan)
         (change,) = plan.changes
         result: dict[str, Any] = {"entity": shown(change.after), "diff": _diff([change])}
         if kind == "user":
@@ -118,7 +122,7 @@ ACCESS_OPTIONS: dict[str, Any] = {
 }
 
 
-class _ManyModule(AnsibleModule):
+class _ManyModule(AnsibleModule):  # type: ignore[misc]
     """An AnsibleModule whose input is too large, and too secret, to go to the system's log."""
 
     def _log_invocation(self) -> None:
@@ -157,6 +161,7 @@ def run_access() -> NoReturn:
         access.check(wished, known, protected)
         wished = [*access.folded(wished, next(iter(state.values()))), *gone]
         plan = access.planned(wished, state, server, partial(access.place, cluster, ours))
+        _guard(module, server, state, wished, plan)
         changes = [change for change in plan.changes if change.statements]
         result: dict[str, Any] = {
             "changes": [
@@ -167,16 +172,39 @@ def run_access() -> NoReturn:
                 }
                 for change in changes
             ],
-            "drift": [
-                {"kind": change.kind, "name": change.name, "replica": replica, "entity": shown(document) or None}
-                for change in plan.changes
-                for replica, document in change.drift.items()
-            ],
+            "drift": _drift(access.drifts(state)),
             "invocation": {"module_args": {key: module.params[key] for key in ("login_host", "login_port", "cluster")}},
         }
         if module._diff:
             result["diff"] = _diff(changes)
         _finish(module, session, plan, result)
+
+
+ACCESS_KINDS = {plural: kind for kind, plural in PLURALS.items() if kind != "database"}
+INFO_OPTIONS: dict[str, Any] = {
+    "kinds": {"type": "list", "elements": "str", "choices": list(ACCESS_KINDS)},
+    "names": {"type": "list", "elements": "str"},
+    "read_only": {"type": "bool", "default": False},
+    "cluster": {"type": "str"},
+}
+
+
+def run_access_info() -> NoReturn:
+    """Run clickhouse_access_info: read the state, and say it in the words of clickhouse_access."""
+    module = AnsibleModule(argument_spec={**LOGIN_OPTIONS, **INFO_OPTIONS}, supports_check_mode=True)
+    with _session(module) as session:
+        server = Server(session)
+        wanted = ACCESS_KINDS if module.params["kinds"] is None else module.params["kinds"]
+        kinds = {ACCESS_KINDS[plural] for plural in wanted}
+        replicas = server.load(access.question((), kinds, _cluster(module), whole=True))
+        state = access.currents(server, kinds, replicas)
+        found = access.exported(next(iter(state.values())), module.params["names"], module.params["read_only"])
+        module.exit_json(
+            changed=False,
+            access={plural: found.get(kind, []) for plural, kind in ACCESS_KINDS.items() if kind in kinds},
+            drift=_drift(access.drifts(state)),
+        )
+    raise AssertionError("exit_json ends the module")
 
 
 # -- what all runs share --------------------------------------------------------------------------------------------
@@ -197,12 +225,9 @@ def _session(module: AnsibleModule) -> Iterator[Session]:
         module.fail_json(msg=f"{error}. Nothing was changed.", option=error.option)
     except access.Refused as refused:
         errors = [{"option": error.option, "reason": error.reason} for error in refused.errors]
-        text = "\n".join(f"{error}." for error in refused.errors)
-        module.fail_json(
-            msg=f"{text}{' ' if len(errors) == 1 else chr(10)}Nothing was changed.",
-            option=errors[0]["option"],
-            errors=errors,
-        )
+        text = " ".join(f"{error}." for error in refused.errors)
+        listed = {"errors": errors} if isinstance(module, _ManyModule) else {}
+        module.fail_json(msg=f"{text} Nothing was changed.", option=errors[0]["option"], **listed)
     except AccessError as error:
         module.fail_json(msg=f"{error.message} Nothing was changed.", code=error.code, error_name=error.name)
     raise AssertionError("every way through ends the module")
@@ -213,12 +238,47 @@ def _cluster(module: AnsibleModule) -> str | None:
     return check_name("cluster", cluster) if cluster is not None else None
 
 
+def _guard(
+    module: AnsibleModule,
+    server: Server,
+    state: access.Currents,
+    wished: Sequence[tuple[access.Item, Wish]],
+    plan: access.Plan,
+) -> None:
+    """Stop a run that would lock us out; what is only possible is a warning.
+
+    :raises access.Refused: with the wishes that would do it
+    """
+    if module.params.get("allow_lockout") or not access.touches(plan, server.user):
+        return
+    ours = next(iter(state.values()))
+    if any(kind not in ours for kind in access.GUARDED):
+        own = next(iter(server.load(access.own_question(server, plan)).values()))
+        ours = next(iter(access.currents(server, access.GUARDED, {"": own}).values()))
+    login = server.session.login
+    me = Me(
+        server.user, server.client_address(), server.now, login.password, bool(login.client_cert) and not login.password
+    )
+    credentials = [
+        item for _item, wish in wished if (wish.kind, wish.name) == ("user", me.name) for item in wish.credentials
+    ]
+    errors = []
+    for lockout in lockouts(me, *access.before_and_after(ours, plan), credentials):
+        item = plan.items.get((lockout.kind, lockout.name), access.Item(lockout.kind, {}))
+        if lockout.certain:
+            reason = f"{lockout.reason}; allow_lockout: true does it all the same"
+            errors.append(item.error(WishError(lockout.option, reason)))
+        else:
+            plan.notes.append(str(lockout))
+    access.raise_all(errors)
+
+
 def _finish(module: AnsibleModule, session: Session, plan: access.Plan, result: Mapping[str, Any]) -> NoReturn:
     """Apply the plan unless in check mode, and say what was done."""
     for note in plan.notes:
         module.warn(note)
     if not module.check_mode:
-        outcome = apply(session, plan.statements)
+        outcome = apply(session, plan.statements, _reporter(module))
         if outcome.error is not None:
             module.fail_json(
                 msg=f"{outcome.error.message} Done: {len(outcome.done)}, pending: {len(outcome.pending)};"
@@ -235,6 +295,30 @@ def _finish(module: AnsibleModule, session: Session, plan: access.Plan, result: 
         changed=bool(plan.statements), statements=[statement.shown for statement in plan.statements], **result
     )
     raise AssertionError("exit_json ends the module")
+
+
+def _reporter(module: AnsibleModule) -> Callable[[int, int], None] | None:
+    """What tells how far a long run has come: a line in a file, once a second at most."""
+    path = module.params.get("progress_file")
+    if not path:
+        return None
+    told = time.monotonic()
+
+    def report(done: int, of: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1:
+            told = time.monotonic()
+            with contextlib.suppress(OSError):  # nobody's access depends on it
+                Path(path).write_text(f"{done} {of}\n", encoding="ascii")
+
+    return report
+
+
+def _drift(drifts: Iterable[tuple[str, str, str, Document | None]]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind, "name": name, "replica": replica, "entity": None if document is None else shown(document)}
+        for kind, name, replica, document in drifts
+    ]
 
 
 def _diff(changes: Sequence[Change]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ _LINES = {
     "secrets": "SELECT 'secrets', '', toJSONString(tuple(value)) FROM system.server_settings"
     " WHERE name = 'display_secrets_in_show_and_select'",
 }
+_MERGE_TREE = "merge_tree_"
 _ELEMENTS = "settings_profile_elements"
 _STORAGES = Need("user_directories", ("name", "type", "precedence"), keys=())
 
@@ -89,7 +90,8 @@ class Question:
         """The query: a row is the table's name, the replica, and the columns as JSON."""
         replica = "concat(hostName(), ':', toString(tcpPort()))" if self.cluster else "''"
         lines = [
-            f"SELECT 'me', {replica}, toJSONString(tuple(currentUser(), toString(now()), toString(toDateTime64(0, 0))))"
+            f"SELECT 'me', {replica}, toJSONString(tuple(currentUser(), enabledRoles(),"
+            " toString(now()), toString(toDateTime64(0, 0))))"
         ]
         lines += [_LINES["privileges"]] if self.privileges else []
         lines += [_LINES["secrets"]] if self.secrets else []
@@ -97,15 +99,9 @@ class Question:
             source = f"system.{need.table}"
             if self.cluster:
                 source = f"clusterAllReplicas({literal(self.cluster)}, {source})"
-            columns = f"tuple(COLUMNS('^({'|'.join(need.columns)})$'))"
-            lines.append(
-                f"SELECT {literal(need.table)}, {replica}, toJSONString({columns}) FROM {source}{self.where(need)}"
-            )
-        lines.append(
-            "SELECT 'columns', '', toJSONString(tuple(table, groupArray(name))) FROM (SELECT table, name"
-            f" FROM system.columns WHERE database = 'system' AND table IN ({literals(self.tables)})"
-            " ORDER BY table, position) GROUP BY table"
-        )
+            # COLUMNS takes those of the wanted columns that this version has
+            row = f"formatRowNoNewline('JSONEachRow', COLUMNS('^({'|'.join(need.columns)})$'))"
+            lines.append(f"SELECT {literal(need.table)}, {replica}, {row} FROM {source}{self.where(need)}")
         lines += self._settings
         if self.times:
             lines.append(
@@ -127,18 +123,23 @@ class Question:
         return _setting_lines(self.settings, used) if used or self.settings else []
 
 
-def _setting_lines(names: Iterable[str], used: str) -> list[str]:
-    """The queries for the types of settings by these names, or those that the subquery ``used`` gives."""
-    lines = []
-    for table, name, default, alias in (
-        ("settings", "name", "default", "alias_for"),
-        ("merge_tree_settings", "concat('merge_tree_', name)", "value", "''"),
-    ):
-        conditions = [f"{name} IN ({literals(sorted(names))})"] if names else []
-        conditions += [f"{name} IN ({used})"] if used else []
+def _setting_lines(names: Iterable[str], used: str = "") -> list[str]:
+    """The queries for the types of settings by these names, or those that the subquery ``used`` gives.
+
+    Those of MergeTree, which are called ``merge_tree_...`` in profiles, only by name: their table is not open to all.
+    """
+    conditions = [f"name IN ({literals(sorted(names))})"] if names else []
+    conditions += [f"name IN ({used})"] if used else []
+    lines = [
+        "SELECT 'settings', '', toJSONString(tuple(name, type, default, alias_for)) FROM system.settings"
+        f" WHERE {' OR '.join(conditions)}"
+    ]
+    merge_tree = [name[len(_MERGE_TREE) :] for name in sorted(names) if name.startswith(_MERGE_TREE)]
+    if merge_tree:
+        row = f"tuple(concat('{_MERGE_TREE}', name), type, value, '')"
         lines.append(
-            f"SELECT 'settings', '', toJSONString(tuple({name}, type, {default}, {alias}))"
-            f" FROM system.{table} WHERE {' OR '.join(conditions)}"
+            f"SELECT 'settings', '', toJSONString({row}) FROM system.merge_tree_settings"
+            f" WHERE name IN ({literals(merge_tree)})"
         )
     return lines
 
@@ -167,6 +168,8 @@ class Server:
         self.session = session
         self.epoch = ""
         """How the server writes the beginning of 1970, which in ``valid_until`` means never."""
+        self.enabled_roles: list[str] = []
+        """The roles that are ours in this session, those of roles among them."""
         self._settings: dict[str, SettingType] = {}
         self._times: dict[str, str | None] = {}
         self._filters: dict[str, str | None] = {}
@@ -180,8 +183,7 @@ class Server:
         :return: the rows of each replica, the connected server's first; without a cluster it is the only one, ``""``
         :raises AccessError: if the server refuses; it names the privilege that is missing
         """
-        tables: dict[str, dict[str, list[Any]]] = {}
-        columns: dict[str, list[str]] = {}
+        tables: dict[str, dict[str, list[Row]]] = {}
         privileges: list[Row] = []
         secrets, ours = False, ""
         for table, replica, document in self.session.rows(question.sql):
@@ -191,10 +193,7 @@ class Server:
             values = list(document.values()) if isinstance(document, dict) else document
             if table == "me":
                 ours = replica
-                self.user, self.now, self.epoch = values
-            elif table == "columns":
-                wanted = question.tables[values[0]].columns
-                columns[values[0]] = [name for name in values[1] if name in wanted]
+                self.user, self.enabled_roles, self.now, self.epoch = values
             elif table == "privileges":
                 privileges.append(dict(zip(("privilege", "aliases", "level", "parent_group"), values, strict=True)))
             elif table == "secrets":
@@ -210,9 +209,10 @@ class Server:
             self.privileges = PrivilegeCatalogue.from_rows(privileges)
         if question.secrets:
             self.shows_secrets = secrets
-        found = {replica: _rows(tables[replica], columns) for replica in (ours, *sorted(tables.keys() - {ours}))}
+        found = {replica: _rows(tables[replica]) for replica in (ours, *sorted(tables.keys() - {ours}))}
         for name in question.settings.union(*(rows.by(_ELEMENTS, "setting_name") for rows in found.values())):
-            self._settings.setdefault(name, SettingType(name, CUSTOM))
+            if not name.startswith(_MERGE_TREE):
+                self._settings.setdefault(name, SettingType(name, CUSTOM))
         return found
 
     # -- the server itself
@@ -267,7 +267,7 @@ class Server:
         """
         missing = frozenset(names) - self._settings.keys()
         if missing:
-            for _table, _replica, document in self.session.rows("\nUNION ALL ".join(_setting_lines(missing, ""))):
+            for _table, _replica, document in self.session.rows("\nUNION ALL ".join(_setting_lines(missing))):
                 name, kind, default, alias = document.values() if isinstance(document, dict) else document
                 self._settings[name] = SettingType(alias or name, kind, default)
             for name in missing:
@@ -367,11 +367,6 @@ class Server:
         return None if address in ("", "::", "0.0.0.0") else address
 
 
-def _rows(tables: Mapping[str, list[Any]], columns: Mapping[str, list[str]]) -> Rows:
-    """Give the values their names; some versions do so themselves."""
-    named = {
-        table: [row if isinstance(row, dict) else dict(zip(columns[table], row, strict=True)) for row in rows]
-        for table, rows in tables.items()
-    }
-    named[_STORAGES.table] = sorted(named.get(_STORAGES.table, ()), key=lambda row: int(row["precedence"]))
-    return Rows(named)
+def _rows(tables: Mapping[str, list[Row]]) -> Rows:
+    storages = sorted(tables.get(_STORAGES.table, ()), key=lambda row: int(row["precedence"]))
+    return Rows({**tables, _STORAGES.table: storages})

@@ -90,7 +90,6 @@ OPTIONS: dict[str, Any] = {
     "default_roles": common.names_option("all"),
     "grantees": common.names_option("any"),
     **common.SETTINGS_OPTIONS,
-    "allow_lockout": {"type": "bool", "default": False},
 }
 NEW_PASSWORD = f"{HIDDEN} (new)"
 
@@ -127,7 +126,6 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
     extra = {
         "valid_until": valid_until if methods is None else None,
         "update_password": options.get("update_password") or "on_drift",
-        "allow_lockout": bool(options.get("allow_lockout")),
     }
     return common.base_wish("user", options, document, refs, credentials=tuple(credentials), extra=extra)
 
