@@ -35,8 +35,7 @@ options:
         secret that is stored. Beside it other methods can be added, but none can be taken away or get another
         password, because ClickHouse then wants the secret of every method; give all of them for that.
       - What a method is limited to by C(GRANTS) (newer than ClickHouse 25.8) is left alone. A change that would take it
-        off is
-        refused.
+        off is refused.
     type: list
     elements: dict
     suboptions:

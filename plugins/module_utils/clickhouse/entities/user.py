@@ -363,6 +363,8 @@ def after(before: Document | None, wished: Wish, server: Server) -> Document:
 def _authentication_after(before: Document | None, wished: Wish) -> list[authentication.MethodDocument]:
     had = before["authentication"] if before else []
     wanted = wished.document["authentication"]
+    if wanted == had and wished.extra.get("password") != "different":
+        return list(had)  # as with most of many users
     kept = authentication.kept(wanted, wished.credentials)
     authentication.check_kept("authentication", had, wanted, kept)
     authentication.check_new("authentication", had, wanted, kept)
@@ -421,8 +423,11 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
         if before is not None:
             return f"VALID UNTIL {literal(expiry or 'infinity')}"
         return "IDENTIFIED WITH no_password" + (f" VALID UNTIL {literal(expiry)}" if expiry else "")
-    if before is not None and authentication.kept(wished.document["authentication"], wished.credentials):
-        return _added_clause(wished, before["authentication"], methods)
+    kept = authentication.kept(wished.document["authentication"], wished.credentials)
+    if kept:
+        had = before["authentication"] if before else []  # a replica may lack the user
+        authentication.check_kept("authentication", had, wished.document["authentication"], kept)
+        return _added_clause(wished, had, methods)
     if before is not None and wished.extra.get("password") != "different":
         expiries = {method.get("valid_until", "") for method in methods}
         same = authentication.without_secrets_and_expiry
