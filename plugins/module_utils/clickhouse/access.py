@@ -152,9 +152,9 @@ def exported(
     """
     return {
         kind: [
-            {TYPES[kind].key: name, **TYPES[kind].export(current.document)}
+            {**TYPES[kind].identity(name), **TYPES[kind].export(current.document)}
             for name, current in sorted(entities.items())
-            if (read_only or not current.read_only) and (names is None or _matches(name, names))
+            if (read_only or not current.read_only) and (names is None or _matches(TYPES[kind].short(name), names))
         ]
         for kind, entities in state.items()
     }
@@ -310,7 +310,7 @@ def _twice(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
 
 def _protected(wished: Iterable[tuple[Item, Wish]], protected: Sequence[str]) -> Iterator[WishError]:
     for item, wish in wished:
-        if not wish.present and _matches(wish.name, protected):
+        if not wish.present and _matches(TYPES[wish.kind].short(wish.name), protected):
             yield item.error(WishError("state", f"{wish.name} is protected, so it is not dropped"))
 
 
@@ -353,7 +353,7 @@ def purged(
     gone = []
     for kind, patterns in scope.items():
         for name, current in state.get(kind, {}).items():
-            short = current.document.get("name", name)
+            short = TYPES[kind].short(name)
             if (kind, name) in declared or current.read_only or not _matches(short, patterns):
                 continue
             if not _matches(short, protected):

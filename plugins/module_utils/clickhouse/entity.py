@@ -156,6 +156,7 @@ class EntityType:
     :param quote: ``(name) -> SQL text of it``
     :param key: the option that names the entity, and what the columns in ``needs[].keys`` are compared with
     :param export: ``(document) -> options`` that describe it, without secrets: given back they change nothing
+    :param identify: ``(name) -> options`` that name it, where there are more than ``key``
     """
 
     kind: str
@@ -170,6 +171,15 @@ class EntityType:
     quote: Callable[[str], str] = ident
     key: str = "name"
     export: Callable[[Document], dict[str, Any]] = dict
+    identify: Callable[[str], dict[str, Any]] | None = None
+
+    def identity(self, name: str) -> dict[str, Any]:
+        """Return the options that name an entity."""
+        return {self.key: name} if self.identify is None else self.identify(name)
+
+    def short(self, name: str) -> str:
+        """Return what patterns of names are compared with."""
+        return str(self.identity(name)[self.key])
 
 
 @dataclass(frozen=True)

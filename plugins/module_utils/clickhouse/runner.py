@@ -50,8 +50,6 @@ LOGIN_OPTIONS: dict[str, Any] = {
     "login_timeout": _login_option("CLICKHOUSE_TIMEOUT", type="int", default=60),
 }
 GUARD_OPTION: dict[str, Any] = {"allow_lockout": {"type": "bool", "default": False}}
-_HARMLESS = ("database", "named_collection")
-"""Kinds that nobody's login depends on."""
 
 
 # -- one entity -----------------------------------------------------------------------------------------------------
@@ -59,7 +57,7 @@ _HARMLESS = ("database", "named_collection")
 
 def run(kind: str) -> NoReturn:
     """Run the module of one entity type: read, plan, apply, report."""
-    guard = {} if kind in _HARMLESS else GUARD_OPTION
+    guard = GUARD_OPTION if kind in access.GUARDED else {}
     module = AnsibleModule(argument_spec={**LOGIN_OPTIONS, **guard, **TYPES[kind].options}, supports_check_mode=True)
     with _session(module) as session:
         server = Server(session)

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.canonical import CUSTOM, SettingType
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import AccessError, Session
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    READ_ONLY_STORAGES,
     Need,
     Ref,
     Row,
@@ -108,11 +109,8 @@ class Question:
                 f"SELECT 'times', '', toJSONString(tuple(text, {_time('text')}))"
                 f" FROM (SELECT arrayJoin([{literals(sorted(self.times))}]) AS text)"
             )
-        if self.filters:
-            lines.append(
-                f"SELECT 'filters', '', toJSONString(tuple(text, {_formatted('text')}))"
-                f" FROM (SELECT arrayJoin([{literals(sorted(self.filters))}]) AS text)"
-            )
+        lines += [_filter_line(self.filters)] if self.filters else []
+        lines += [_STORED_FILTERS] if "row_policies" in self.tables else []
         return "\nUNION ALL ".join(lines)
 
     @property
@@ -154,8 +152,33 @@ def _time(text: str) -> str:
 
 
 def _formatted(text: str) -> str:
-    """The expression that gives the filter of a row policy in the server's own formatting; NULL if it is none."""
-    return f"replaceOne(formatQuerySingleLineOrNull(concat('SELECT ', {text})), 'SELECT ', '')"
+    """The expression that gives the filter of a row policy in the server's own formatting; NULL if it is none.
+
+    A text is an expression if the server prints it so in a row policy as it does in a SELECT: that leaves out a second
+    expression, other clauses of either statement, and what ClickHouse could not read again from its own storage. NONE
+    there means no filter, even as the name of a column.
+    """
+    head = "ALTER ROW POLICY p ON d.t"
+    policy = f"formatQuerySingleLineOrNull(concat('{head} USING ', filter, ' TO NONE'))"
+    same = f"{policy} = concat('{head} FOR SELECT USING ', filter, ' TO NONE') AND upper(filter) != 'NONE'"
+    select = f"formatQuerySingleLineOrNull(concat('SELECT ', {text}))"
+    return f"if((substring({select}, {len('SELECT ') + 1}) AS filter) IS NOT NULL AND {same}, filter, NULL)"
+
+
+def _filter_line(texts: Iterable[str]) -> str:
+    """The query for filters in the server's own formatting."""
+    return (
+        f"SELECT 'filters', '', toJSONString(tuple(text, {_formatted('text')}))"
+        f" FROM (SELECT arrayJoin([{literals(sorted(texts))}]) AS text)"
+    )
+
+
+_STORED_FILTERS = (
+    f"SELECT 'filters', '', toJSONString(tuple(assumeNotNull(select_filter), {_formatted('select_filter')}))"
+    " FROM system.row_policies WHERE select_filter != '' AND storage IN"
+    f" (SELECT name FROM system.user_directories WHERE type IN ({literals(READ_ONLY_STORAGES)}))"
+)
+"""The query for the filters that the server keeps as they were written in its configuration."""
 
 
 class Server:
@@ -294,12 +317,19 @@ class Server:
 
         :raises WishError: for a text that is no expression
         """
-        if text not in self._filters:
-            self._filters[text] = self.session.query(f"SELECT {_formatted(literal(text))} AS filter")[0]["filter"]
-        formatted = self._filters[text]
+        formatted = self.filters([text])[text]
         if formatted is None:
-            raise WishError(option, f"{text!r} is not an expression that ClickHouse can read")
+            raise WishError(option, f"{text!r} is not one expression that ClickHouse can keep as a filter")
         return formatted
+
+    def filters(self, texts: Iterable[str]) -> Mapping[str, str | None]:
+        """Return filters of row policies in the server's own formatting; ``None`` for what is not one expression."""
+        missing = frozenset(texts) - self._filters.keys()
+        if missing:
+            for _table, _replica, document in self.session.rows(_filter_line(missing)):
+                text, formatted = document.values() if isinstance(document, dict) else document
+                self._filters[text] = formatted
+        return self._filters
 
     # -- entities
 

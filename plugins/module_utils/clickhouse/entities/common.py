@@ -247,12 +247,14 @@ def changed(before: Document | None, after: Document, *fields: str) -> bool:
     return any((before or {}).get(name) != after.get(name) for name in fields)
 
 
-def head(keyword: str, wish: Wish, exists: bool, target: Target) -> tuple[str | Secret | Subjects, ...]:
+def head(
+    keyword: str, wish: Wish, exists: bool, target: Target, quote: Callable[[str], str] = ident
+) -> tuple[str | Secret | Subjects, ...]:
     """Return the beginning of CREATE or ALTER."""
     verb = f"ALTER {keyword}" if exists else f"CREATE {keyword}{' IF NOT EXISTS' if target.lenient else ''}"
     storage = f" IN {ident(wish.storage)}" if wish.storage and not exists else ""
     cluster = f" {target.on_cluster}" if target.cluster else ""
-    return (f"{verb} ", subject(wish.name), f"{storage}{cluster}")
+    return (f"{verb} ", Subjects((quote(wish.name),)), f"{storage}{cluster}")
 
 
 def subject(name: str) -> Subjects:
