@@ -126,10 +126,8 @@ def _login(
 ) -> Iterator[Lockout]:
     ways = frozenset({"ssl_certificate"}) if me.certificate else _TAKE_PASSWORD
     used = [method for method in _valid(had, me.now) if method["type"] in ways]
-    if had == has or not used:
-        return
     accepting = list(_accepting(me, used, has, credentials))
-    if _valid(accepting, me.now):
+    if not used or _valid(accepting, me.now):
         return
     if accepting:
         last = max(method["valid_until"] for method in accepting)
@@ -160,7 +158,7 @@ def _accepting(
         credential = next(wished, None) if method["type"] in _PASSWORDS else None
         if method["type"] == "no_password":
             yield method
-        elif method["type"] in _PASSWORDS and method.get("password") == NEW_PASSWORD and not me.certificate:
+        elif method["type"] in _PASSWORDS and method.get("password") == NEW_PASSWORD:
             if credential is not None and _is_ours(credential, me.password or ""):
                 yield method
         elif method["type"] == "ssl_certificate" and me.certificate:
@@ -204,8 +202,8 @@ _FIELDS = {
     "grant": ("privileges", "roles"),
     "settings_profile": ("settings", "profiles", "apply_to"),
 }
-_MOST = 12
-"""How many lost privileges an error names."""
+_MOST = 30
+"""How many lost privileges a reason names: all there are on ``*.*``, but not each of a thousand objects."""
 
 
 def _administration(me: Me, before: Documents, after: Documents) -> Iterator[Lockout]:
