@@ -551,7 +551,7 @@ def test_nobody_locks_himself_out(module: Module, failed: Module, clickhouse: An
     login = administrator(clickhouse, myself, "GRANT ALL ON *.* TO {} WITH GRANT OPTION")
     for check in (True, False):
         refused = failed("user", {"name": myself, "state": "absent"}, check=check, **login)
-        assert refused["option"] == "name" and "allow_lockout" in refused["msg"]
+        assert refused["option"] == "state" and "allow_lockout" in refused["msg"]
     assert module("user", {"name": myself}, **login)["changed"] is False
     gone = module("user", {"name": myself, "state": "absent", "allow_lockout": True}, **login)
     assert gone["changed"] and admin.query(f"SELECT count() FROM system.users WHERE name = {literal(myself)}") == "0\n"
