@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,12 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.gra
     Rights,
     Scope,
     Step,
+    as_options,
     difference,
     parse_privilege,
     render_elements,
+    rights_after,
+    split_show_grants,
     statements,
 )
 
@@ -367,6 +371,157 @@ def test_lines_of_show_grants_give_rights() -> None:
         Rights.from_show_grants(NEW, ["GRANT SELECT ON x.* AND u"])
 
 
+SHOWN = [
+    "GRANT SELECT ON *.* TO u",
+    "GRANT r1, r2 TO u WITH ADMIN OPTION",
+    "GRANT SELECT ON db.* TO OPTION WITH GRANT OPTION",
+    "GRANT ON TO ON",
+    "GRANT TO, ON TO TO WITH ADMIN OPTION",
+    "REVOKE GRANT OPTION FOR SELECT ON db.t FROM OPTION",
+    r"GRANT SELECT ON `a TO b`.` TO ` TO `x TO y`",
+    r"GRANT SELECT(`c FROM d`) ON TO.FROM TO `\`q WITH GRANT OPTION`",
+    r"GRANT SELECT ON `\` TO `.t TO `back\\\\` WITH GRANT OPTION",
+    r"GRANT READ ON S3('a TO `b` ') TO `new\nline`",
+    "GRANT SELECT ON FROM.TO TO FROM",
+    "REVOKE SELECT ON FROM.* FROM FROM",
+    "GRANT SELECT ON a.b TO `raw\nline`",
+    "GRANT SELECT ON db.* TO u",
+]
+
+
+def test_show_grants_of_many_are_split_by_grantee() -> None:
+    assert split_show_grants(SHOWN) == {
+        "u": [SHOWN[0], SHOWN[1], SHOWN[13]],
+        "OPTION": [SHOWN[2], SHOWN[5]],
+        "ON": [SHOWN[3]],
+        "TO": [SHOWN[4]],
+        "x TO y": [SHOWN[6]],
+        "`q WITH GRANT OPTION": [SHOWN[7]],
+        "back\\\\": [SHOWN[8]],
+        "new\nline": [SHOWN[9]],
+        "FROM": [SHOWN[10], SHOWN[11]],
+        "raw\nline": [SHOWN[12]],
+    }
+    assert split_show_grants([]) == {}
+    for line in ("GRANT SELECT ON db.*", "", "GRANT r TO a, b", "GRANT r TO u EXTRA"):
+        with pytest.raises(GrantError, match="one grantee"):
+            split_show_grants([line])
+
+
+def test_lines_about_roles_and_words_as_names_are_told_apart() -> None:
+    found = {name: Rights.from_show_grants(NEW, lines) for name, lines in split_show_grants(SHOWN).items()}
+    assert found["u"] == rights("GRANT SELECT ON *.*")
+    assert found["OPTION"] == rights("GRANT SELECT ON db.* WITH GRANT OPTION", "REVOKE GRANT OPTION FOR SELECT ON db.t")
+    assert not found["ON"] and not found["TO"]
+    assert found["x TO y"] == rights("GRANT SELECT ON `a TO b`.` TO `")
+    assert found["back\\\\"] == rights("GRANT SELECT ON `\\` TO `.t WITH GRANT OPTION")
+    assert found["FROM"] == rights("GRANT SELECT ON FROM.TO")
+
+
+# ---- what is wished, without an order
+
+
+def entries(*lines: str) -> tuple[list[Grant], list[Grant]]:
+    """`privileges` and `partial_revokes` from lines such as `SELECT ON db.*`; `-` before revokes, `-option` takes the
+    grant option only."""
+    found: tuple[list[Grant], list[Grant]] = ([], [])
+    for line in lines:
+        match = re.fullmatch(r"(-option |-|)(.*) ON (.*?)( WITH GRANT OPTION)?", line)
+        assert match, line
+        option = bool(match[4]) or match[1] == "-option "
+        found[bool(match[1])].append(NEW.grant(match[2], match[3], option))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("had", "wish", "then"),
+    [
+        (
+            [],
+            ["SELECT ON db.t", "-SELECT ON db.*", "SELECT ON *.*"],
+            ["GRANT SELECT ON *.*", "REVOKE SELECT ON db.*", "GRANT SELECT ON db.t"],
+        ),
+        (
+            [],
+            ["SELECT ON *.*", "-SELECT ON db*.*", "SELECT ON db.*", "-SELECT ON db.t", "SELECT(a) ON db.t"],
+            [
+                "GRANT SELECT ON *.*",
+                "REVOKE SELECT ON db*.*",
+                "GRANT SELECT ON db.*",
+                "REVOKE SELECT ON db.t",
+                "GRANT SELECT(a) ON db.t",
+            ],
+        ),
+        ([], ["SELECT ON db.*", "-SELECT ON *.*"], ["GRANT SELECT ON db.*"]),
+        ([], ["SELECT ON db.*", "-SELECT ON db.*"], []),
+        ([], ["ALL ON db.*", "-SELECT ON db.*"], ["GRANT ALL ON db.*", "REVOKE SELECT ON db.*"]),
+        (
+            [],
+            ["SELECT ON *.* WITH GRANT OPTION", "-option SELECT ON db.*", "SELECT ON db.t WITH GRANT OPTION"],
+            [
+                "GRANT SELECT ON *.* WITH GRANT OPTION",
+                "REVOKE GRANT OPTION FOR SELECT ON db.*",
+                "GRANT SELECT ON db.t WITH GRANT OPTION",
+            ],
+        ),
+        ([], ["SELECT ON *.* WITH GRANT OPTION", "SELECT ON db.*"], ["GRANT SELECT ON *.* WITH GRANT OPTION"]),
+        (
+            ["GRANT SELECT ON db.t", "GRANT INSERT ON db.t"],
+            ["SELECT ON *.*", "-SELECT ON db.*"],
+            ["GRANT SELECT ON *.*", "REVOKE SELECT ON db.*", "GRANT INSERT ON db.t"],
+        ),
+        (
+            ["GRANT SELECT ON *.* WITH GRANT OPTION"],
+            ["-option SELECT ON db.*", "-SELECT ON db.t"],
+            [
+                "GRANT SELECT ON *.* WITH GRANT OPTION",
+                "REVOKE GRANT OPTION FOR SELECT ON db.*",
+                "REVOKE SELECT ON db.t",
+            ],
+        ),
+        ([], ["S3 ON *.*", "-READ ON *", "READ ON S3*"], ["GRANT WRITE ON S3", "GRANT READ ON S3*"]),
+    ],
+)  # fmt: skip
+def test_where_wishes_overlap_the_narrower_scope_counts(had: list[str], wish: list[str], then: list[str]) -> None:
+    start = rights(*had)
+    for order in (wish, wish[::-1]):
+        assert rights_after(start, *entries(*order)) == rights(*then)
+    assert start == rights(*had)
+
+
+def test_rights_become_few_readable_entries() -> None:
+    state = rights(
+        "GRANT SELECT ON a.*", "GRANT INSERT ON a.*", "GRANT SELECT ON b.*", "GRANT INSERT ON b.*",
+        "REVOKE SELECT ON a.secret", "REVOKE SELECT ON b.secret", "GRANT TABLE ENGINE ON Memory",
+        "GRANT CREATE USER ON *", "GRANT CREATE QUOTA ON *.*", "GRANT READ ON S3", "GRANT WRITE ON S3",
+        "GRANT SELECT(x, `y z`) ON `c-1`.t", "GRANT CREATE ON d*.* WITH GRANT OPTION",
+        "REVOKE GRANT OPTION FOR CREATE TABLE ON d1.*", "GRANT SET DEFINER ON `o\\`1`*",
+    )  # fmt: skip
+    assert as_options(state) == {
+        "privileges": [
+            {"privilege": ["CREATE QUOTA", "CREATE USER"], "scope": ["*.*"], "grant_option": False},
+            {"privilege": ["TABLE ENGINE"], "scope": ["Memory"], "grant_option": False},
+            {"privilege": ["READ", "WRITE"], "scope": ["S3"], "grant_option": False},
+            {"privilege": ["SELECT", "INSERT"], "scope": ["a.*", "b.*"], "grant_option": False},
+            {"privilege": ["SELECT(x, `y z`)"], "scope": ["`c-1`.t"], "grant_option": False},
+            {"privilege": ["SET DEFINER"], "scope": ["`o\\`1`*"], "grant_option": False},
+            {"privilege": ["CREATE"], "scope": ["d*.*"], "grant_option": True},
+        ],
+        "partial_revokes": [
+            {"privilege": ["SELECT"], "scope": ["a.secret", "b.secret"], "grant_option": False},
+            {"privilege": ["CREATE TABLE"], "scope": ["d1.*"], "grant_option": True},
+        ],
+    }
+    # one privilege with many scopes that others share only in part
+    assert as_options(rights(*(f"GRANT SELECT ON {d}.*" for d in "abc"), *(f"GRANT INSERT ON {d}.*" for d in "bcd")))[
+        "privileges"
+    ] == [
+        {"privilege": ["SELECT"], "scope": ["a.*", "b.*", "c.*"], "grant_option": False},
+        {"privilege": ["INSERT"], "scope": ["b.*", "c.*", "d.*"], "grant_option": False},
+    ]
+    assert as_options(Rights(NEW)) == {"privileges": [], "partial_revokes": []}
+
+
 # ---- what people read
 
 
@@ -454,6 +609,16 @@ def test_difference_leads_from_any_rights_to_any_other(first: list[Step], second
     assert all(any(step.grant.scope.prefix.startswith(wide) for wide in revoked) for step in late)
 
 
+def test_a_privilege_that_takes_another_with_it_can_be_had_without_it() -> None:
+    alone = rights("GRANT ALL ON *.*", "REVOKE CREATE TEMPORARY TABLE ON *.*")
+    assert alone.describe()[1:] == ["REVOKE CREATE TEMPORARY TABLE ON *.*"]
+    assert after(Rights(NEW), difference(Rights(NEW), alone)) == alone
+    assert after(alone, difference(alone, Rights(NEW))) == Rights(NEW)
+    assert as_options(alone)["partial_revokes"] == [
+        {"privilege": ["CREATE TEMPORARY TABLE"], "scope": ["*.*"], "grant_option": False}
+    ]
+
+
 @settings(derandomize=True, max_examples=200, deadline=None)
 @given(steps)
 def test_the_description_says_it_all(todo: list[Step]) -> None:
@@ -473,3 +638,22 @@ def test_a_grant_given_is_covered_and_taken_is_not(todo: list[Step], wish: Grant
     assert state.covers(wish)
     state.revoke(wish)
     assert not state.covers(wish) or wish.privilege == "NONE"
+
+
+def order(step: Step) -> tuple[int, int]:
+    return len(step.grant.scope.prefix), [GRANT, REVOKE, REVOKE_OPTION].index(step.verb)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(steps, steps.filter(lambda found: not any(step.grant.columns for step in found)), st.randoms())
+def test_a_wish_has_no_order_and_is_done_once(first: list[Step], wish: list[Step], dice: Any) -> None:
+    had = after(Rights(NEW), first)
+    dice.shuffle(wish)
+    given_ = [step.grant for step in wish if step.verb == GRANT]
+    taken = [replace(step.grant, grant_option=step.verb == REVOKE_OPTION) for step in wish if step.verb != GRANT]
+    result = rights_after(had, given_, taken)
+    # sources have a narrower place of their own: S3 ON *.* is READ and WRITE on S3
+    if not any(NEW.is_retired(step.grant.privilege) for step in wish):
+        assert result == after(had, sorted(wish, key=order))
+    assert rights_after(result, given_, taken) == result
+    assert had == after(Rights(NEW), first)

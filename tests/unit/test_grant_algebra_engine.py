@@ -11,25 +11,32 @@ import random
 import re
 import subprocess
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import grant as entity
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import (
     GRANT,
     REVOKE,
     REVOKE_OPTION,
     Grant,
     GrantError,
+    Held,
     PrivilegeCatalogue,
     Rights,
     Scope,
     Step,
+    as_options,
     difference,
 )
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ("26.9", "25.8", "24.8")
@@ -135,10 +142,14 @@ def is_phantom(line: str, privileges: PrivilegeCatalogue, steps: list[Step]) -> 
 
 def plain(rights: Rights) -> dict[str, Any]:
     """Rights without the grant options that are narrower than the access they belong to."""
-    return {
-        leaf: (access, {prefix: holds for prefix, holds in option.items() if prefix in access})
-        for leaf, (access, option) in rights._maps.items()
-    }
+    result: dict[str, list[tuple[str, int]]] = {}
+    for leaf, held in rights._held.items():
+        kept = result.setdefault(leaf, [])
+        for prefix, what in held:
+            around = [entry for entry in kept if prefix.startswith(entry[0])]
+            if bool(what) is not bool(around and around[-1][1]):
+                kept.append((prefix, what))
+    return result
 
 
 DATABASES = ("db", "db1", "d", "my`db", 'a"b', "otel logs", "back\\slash", "nul\0l", "\N{CLOUD} d'b")
@@ -284,3 +295,100 @@ def test_what_is_refused_here_the_engine_refuses(
         privileges.grant(privilege, scope)
     with pytest.raises(AssertionError):
         ask(version, tmp_path, [[f"GRANT {privilege} ON {scope}"]], ["SELECT * FROM system.grants"])
+
+
+# ---- rights as options, and back
+
+NAMES = (
+    "db", "db1", "d", "db1x", "a`b", 'a"b', "a'b", "a.b", "*", "a*", "back\\", "new\nline", "tab\t", "nul\0", "\x01\0",
+    "\N{CLOUD}", "e\u0301", "\u202e", "ON", "TO", "a, b", "f(x)", "{{ x }}", " ", "1st", "TO u WITH GRANT OPTION",
+)  # fmt: skip
+
+
+def states(version: str, known: PrivilegeCatalogue) -> st.SearchStrategy[Rights]:
+    """Rights that any GRANT and REVOKE of a version can lead to, over names that share beginnings so that scopes lie
+    in each other."""
+    names = st.sampled_from(NAMES[:4]) | st.sampled_from(NAMES) | st.text(min_size=1, max_size=6)
+    sources = st.sampled_from(("S3", "FILE", "URL"))
+    stars = st.just(False) if version == "24.8" else st.booleans()
+    kinds = {
+        name: [
+            kind
+            for kind in ("global", "database", "table", "column", "object")
+            if known.leaves(name, kind) and (kind != "object" or known.is_parameterised(name))
+        ]
+        for name in known.levels
+    }
+    words = st.sampled_from(("SELECT", "INSERT", "CREATE TABLE", "ALL", "CREATE USER", "TABLE ENGINE"))
+
+    @st.composite
+    def step(draw: st.DrawFn) -> Step:
+        word = draw(words | words | st.sampled_from(sorted(name for name, here in kinds.items() if here)))
+        kind = draw(st.sampled_from(kinds[word]))
+        columns: tuple[str, ...] = ()
+        if kind == "object":
+            named = sources if known.levels[word] == "SOURCE" else names
+            scope = Scope(object=draw(named), wildcard=draw(stars))
+        elif kind == "global":
+            scope = Scope()
+        elif kind == "database":
+            scope = Scope(draw(names), wildcard=draw(stars))
+        else:
+            scope = Scope(draw(names), draw(names), draw(stars) and kind == "table")
+        if kind == "column":
+            columns = tuple(draw(st.lists(names, min_size=1, max_size=3, unique=True)))
+        verb = draw(st.sampled_from((GRANT, GRANT, GRANT, REVOKE, REVOKE_OPTION)))
+        return Step(verb, Grant(word, scope, columns, draw(st.booleans()) and verb == GRANT))
+
+    @st.composite
+    def nested(draw: st.DrawFn) -> list[Step]:
+        """Something at one place of each width, one inside the other."""
+        database, table = draw(names), draw(names)
+        places = [Scope(), Scope(database), Scope(database, table)]
+        if draw(stars):
+            places[1:1] = [Scope(database[:1], wildcard=True)]
+            places[-1:] = [Scope(database, table[:1], wildcard=True), places[-1]]
+        word = draw(st.sampled_from(("SELECT", "INSERT", "SHOW", "ALL")))
+        verbs = st.sampled_from((GRANT, REVOKE, REVOKE_OPTION))
+        steps = [
+            Step(verb, Grant(word, place, (), draw(st.booleans()) and verb == GRANT))
+            for place, verb in zip(places, [GRANT, *(draw(verbs) for _unused in places[1:])], strict=True)
+        ]
+        column = Grant("SELECT", places[-1], (draw(names),), draw(st.booleans()))
+        return [*steps, Step(GRANT, column)] if draw(st.booleans()) else steps
+
+    def build(parts: list[list[Step]]) -> Rights:
+        rights = Rights(known)
+        for one in (step for part in parts for step in part):
+            rights.apply(one)
+        return rights
+
+    return st.lists(nested() | st.lists(step(), max_size=8), max_size=3).map(build)
+
+
+def depth(held: Held) -> int:
+    """How many scopes, each different from the one around it, lie one inside the other."""
+    return max((sum(prefix.startswith(around) for around, _what in held) for prefix, _what in held), default=0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_rights_as_options_are_the_same_rights(version: str, server: Callable[[str], Server]) -> None:
+    known = server(version)
+    islands = []
+
+    @settings(derandomize=True, max_examples=400, deadline=None)
+    @given(states(version, known.privileges))
+    def run(rights: Rights) -> None:
+        options = as_options(rights)
+        assert json.loads(json.dumps(options)) == options
+        wish = entity.wish({"grantee": "u", "state": "present", "mode": "exact", **options}, known)
+        after = entity.after(None, wish, known)["privileges"]
+        assert after == rights
+        assert as_options(after) == options
+        assert difference(rights, after) == []
+        entries = options["privileges"] + options["partial_revokes"]
+        assert len(entries) <= len(rights.describe())
+        islands.append(any(depth(held) > 2 for held in rights._held.values()))
+
+    run()
+    assert sum(islands) > 40

@@ -672,8 +672,8 @@ def _from_steps(catalogue: PrivilegeCatalogue, steps: tuple[Step, ...]) -> Right
 def as_options(rights: Rights) -> dict[str, list[dict[str, Any]]]:
     """Rights as the options `privileges` and `partial_revokes` of the modules, in few and readable entries.
 
-    Reading these options and giving them to `rights_after`, with no rights before, leads to equal rights. Equal rights give
-    equal options.
+    Reading these options and giving them to `rights_after`, with no rights before, leads to equal rights. Equal rights
+    give equal options.
 
     :returns: both lists; entries have privilege and scope (lists of str) and grant_option (bool).
     """
@@ -834,8 +834,10 @@ def _moves(current: Rights, desired: Rights) -> list[Move]:
         return []
     work, moves = dict(current._held), list[Move]()
     ways: dict[tuple[Held, Held], list[tuple[str, str, bool]]] = {}  # the leaves of a group share one
-    # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first.
-    reach = {leaf: current.catalogue.leaves(leaf) for leaf in {**work, **desired._held}}
+    # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first; the other is looked at
+    # even if nothing of it is held or wanted.
+    leaves = current.catalogue.leaves
+    reach = {taken: leaves(taken) for leaf in {**work, **desired._held} for taken in leaves(leaf)}
     for leaf in sorted(reach, key=lambda leaf: (-len(reach[leaf]), leaf)):
         had, wanted = work.get(leaf, ()), desired._held.get(leaf, ())
         if (had, wanted) not in ways:
