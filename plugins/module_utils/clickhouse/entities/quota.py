@@ -79,7 +79,7 @@ UNITS = {
 """Seconds, largest first. ClickHouse takes a mean month (IntervalKind::toAvgSeconds)."""
 _LONGEST = 2**32 - 1
 """``system.quotas`` shows durations as UInt32; longer ones wrap around there."""
-_MOST_SECONDS = 18446744073
+_MOST_SECONDS = 18446744073.7
 """``execution_time`` is kept as nanoseconds in 64 bits."""
 
 DEFAULTS: Document = {"keyed_by": "none", "intervals": [], "apply_to": {"none": True}}
@@ -205,7 +205,7 @@ def _microseconds(seconds: float) -> float:
 
     So microseconds are compared, of very large numbers 15 digits, and what is not 0 stays so.
     """
-    rounded = float(f"{round(seconds, 6):.15g}") or (0.000001 if seconds else 0)
+    rounded = min(float(f"{round(seconds, 6):.15g}") or (0.000001 if seconds else 0), _MOST_SECONDS)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
