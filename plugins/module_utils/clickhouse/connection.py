@@ -35,6 +35,8 @@ except ImportError:
     CLICKHOUSE_CONNECT_ERROR = traceback.format_exc()
 
 ACCESS_DENIED = 497
+_QUERY_SIZE = 200_000
+"""Bytes of a query that every server takes: ClickHouse's default ``max_query_size`` is 262,144."""
 LOGIN_REFUSED = (516, 194)
 """AUTHENTICATION_FAILED, and REQUIRED_PASSWORD, which `default` may get instead."""
 _TELLING = 6
@@ -175,17 +177,15 @@ class Session:
         :raises AccessError: if the server refuses or does not answer
         """
         # the form of dates in the JSON depends on this one, which a profile of ours may have changed
-        settings = {"date_time_output_format": "simple"}
+        settings: dict[str, Any] = {"date_time_output_format": "simple"}
         try:
+            size = len(sql.encode())
+            if size > _QUERY_SIZE:  # it carries what thousands of entities say
+                settings["max_query_size"] = 2 * size
             answer = self._client.raw_query(sql, settings=settings, fmt="TabSeparatedRaw")
         except Exception as error:
             raise self._translate(error, f"reading from {self.login.where} as {self.login.user!r}") from None
-        found: list[list[Any]] = []
-        for line in answer.split(b"\n"):
-            if line:
-                *texts, document = line.split(b"\t")
-                found.append([*(text.decode() for text in texts), json.loads(document)])
-        return found
+        return read_rows(answer)
 
     def execute(self, statement: Statement) -> None:
         """Run a statement that changes something.
@@ -247,6 +247,16 @@ class Session:
         return AccessError(
             f"{doing}: {f'Code: {code}. {said[1]}.' if said else text} {_advice(text, code)}".rstrip(), code, name
         )
+
+
+def read_rows(answer: bytes) -> list[list[Any]]:
+    """Read an answer of :meth:`Session.rows`."""
+    found: list[list[Any]] = []
+    for line in answer.split(b"\n"):
+        if line:
+            *texts, document = line.split(b"\t")
+            found.append([*(text.decode() for text in texts), json.loads(document)])
+    return found
 
 
 _SERVER_SAYS = re.compile(r"DB::Exception: (.*?\([A-Z][A-Z0-9_]+\))(?=[ .]|$)", re.DOTALL)
