@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import read_rows
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
 from tests.sandbox.engine import Engine
 
@@ -26,6 +27,10 @@ class EngineSession:
         assert not settings
         answer = self.engine.query(sql, "JSONEachRow").decode()
         return [json.loads(line) for line in answer.split("\n") if line]
+
+    def rows(self, sql: str) -> list[list[Any]]:
+        """Rows as `Session.rows` gives them."""
+        return read_rows(self.engine.query(sql, "TabSeparatedRaw"))
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,14 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     user,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    Change,
     Current,
     EntityType,
     Target,
     Wish,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import plan, shown
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import plan as plan_replicas
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import shown
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import TYPES
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import WishError
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Server
@@ -49,6 +51,11 @@ def wish(kind: str, server: Server, **options: Any) -> Wish:
 
 def there(kind: str, storage: str = "local_directory", read_only: bool = False, **document: Any) -> Current:
     return Current({**DEFAULTS[kind], **document}, storage, read_only)
+
+
+def plan(entity_type: EntityType, wished: Wish, current: Current | None, target: Target, server: Server) -> Change:
+    """On one server, as nearly everywhere here."""
+    return plan_replicas(entity_type, wished, {"": current}, target, server)
 
 
 def sql(change: Any) -> list[str]:
@@ -113,15 +120,6 @@ class TestEveryEntity:
         for options in ({"profiles": ["b"]}, {"state": "absent"}, {"storage": "disk"}):
             with pytest.raises(WishError, match="name: x lives in users_xml, which SQL cannot change"):
                 plan(entity_type, wish(kind, server, **options), current, Target(), server)
-
-
-def test_a_run_does_not_drop_its_own_user_unless_told_to(server: Server) -> None:
-    gone = wish("user", server, name="admin", state="absent")
-    with pytest.raises(WishError, match="name: admin is the user this run is logged in as"):
-        plan(user.TYPE, gone, there("user"), Target(), server)
-    told = wish("user", server, name="admin", state="absent", allow_lockout=True)
-    assert sql(plan(user.TYPE, told, there("user"), Target(), server)) == ["DROP USER `admin`"]
-    assert plan(user.TYPE, gone, None, Target(), server).statements == ()
 
 
 ADMIN_ROLE = {"name": "a", "admin_option": True}

@@ -145,7 +145,7 @@ def drifts(state: Currents) -> Iterator[tuple[str, str, str, Document | None]]:
 def exported(
     state: Mapping[str, Mapping[str, Current]], names: Sequence[str] | None, read_only: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return entities as the options that would make them, by kind.
+    """Return entities as the options that would make them, by kind. Who has no privilege of its own has no grants.
 
     :param names: patterns of the names to return; ``None`` for all
     :param read_only: whether to return those that SQL cannot change too
@@ -154,7 +154,9 @@ def exported(
         kind: [
             {**TYPES[kind].identity(name), **TYPES[kind].export(current.document)}
             for name, current in sorted(entities.items())
-            if (read_only or not current.read_only) and (names is None or _matches(TYPES[kind].short(name), names))
+            if (read_only or not current.read_only)
+            and (names is None or _matches(TYPES[kind].short(name), names))
+            and (kind != "grant" or current.document["privileges"])
         ]
         for kind, entities in state.items()
     }

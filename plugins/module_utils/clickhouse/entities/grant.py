@@ -29,6 +29,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.gra
     GrantError,
     Rights,
     Step,
+    as_options,
     difference,
     render_elements,
     rights_after,
@@ -234,4 +235,9 @@ def _replace(name: str, rights: Rights, target: Target) -> list[Statement]:
     return [first, *_statements(name, rest, target)]
 
 
-TYPE = EntityType("grant", "", OPTIONS, wish, NEEDS, read, after, alter, key="grantee")
+def export(document: Document) -> dict[str, Any]:
+    """Return what a grantee may do as options. Its roles are said with the user or role itself."""
+    return {"mode": "exact", **as_options(document["privileges"])}
+
+
+TYPE = EntityType("grant", "", OPTIONS, wish, NEEDS, read, after, alter, key="grantee", export=export)

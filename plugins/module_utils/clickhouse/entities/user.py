@@ -491,4 +491,9 @@ def host_clause(document: canonical.HostDocument) -> str:
     return "HOST " + ", ".join(parts)
 
 
-TYPE = EntityType("user", "USER", OPTIONS, wish, NEEDS, read, after, alter, settle)
+def export(document: Document) -> dict[str, Any]:
+    """Return a user as options, without secrets."""
+    return {**document, "authentication": authentication.export_authentication(document["authentication"])}
+
+
+TYPE = EntityType("user", "USER", OPTIONS, wish, NEEDS, read, after, alter, settle, export=export)
