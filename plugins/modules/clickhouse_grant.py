@@ -39,7 +39,7 @@ options:
     default: present
   mode:
     description:
-      - V(append) adds what is listed and takes nothing away.
+      - V(append) adds what is listed and takes nothing away but O(partial_revokes).
       - V(exact) makes what is listed the whole; of privileges, if O(privileges) is given, and of roles, if O(roles)
         is given.
       - V(remove) takes away what is listed. Privileges inside a wider grant are partially revoked, as C(REVOKE)
@@ -51,6 +51,9 @@ options:
   privileges:
     description:
       - The privileges. If omitted, privileges are left alone (but for O(partial_revokes)).
+      - The order of entries means nothing. Where they and O(partial_revokes) overlap, the narrower scope counts; at the
+        same scope what is revoked. So C(SELECT) on C(*.*), revoked on C(otel.*) and granted on C(otel.logs) leaves all
+        but C(otel), and of that one table.
       - An empty list means none; so with O(mode=exact) all are taken away.
     type: list
     elements: dict
@@ -76,12 +79,14 @@ options:
         elements: str
         required: true
       grant_option:
-        description: Whether the privileges may be passed on.
+        description:
+          - Whether the privileges may be passed on. Without it a grant inside a wider one leaves the wider one's grant
+            option as it is; O(partial_revokes[].grant_option) takes it there.
         type: bool
         default: false
   partial_revokes:
     description:
-      - What is taken out of wider grants, after O(privileges) have been granted. If omitted or empty, nothing.
+      - What is taken out of wider grants; see O(privileges) for what overlaps. If omitted or empty, nothing.
     type: list
     elements: dict
     suboptions:
@@ -95,6 +100,10 @@ options:
         type: list
         elements: str
         required: true
+      grant_option:
+        description: Take only the right to pass the privileges on; they themselves stay.
+        type: bool
+        default: false
   roles:
     description:
       - The roles. If omitted, granted roles are left alone.
