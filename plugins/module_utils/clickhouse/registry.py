@@ -10,6 +10,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     grant,
     quota,
     role,
+    row_policy,
     settings_profile,
     user,
 )
@@ -17,7 +18,15 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
 
 TYPES: dict[str, EntityType] = {
     entity_type.kind: entity_type
-    for entity_type in (database.TYPE, settings_profile.TYPE, role.TYPE, user.TYPE, quota.TYPE, grant.TYPE)
+    for entity_type in (
+        database.TYPE,
+        settings_profile.TYPE,
+        role.TYPE,
+        user.TYPE,
+        quota.TYPE,
+        row_policy.TYPE,
+        grant.TYPE,
+    )
 }
 PLURALS: dict[str, str] = {kind: f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s" for kind in TYPES}
 """The option of clickhouse_access that lists the entities of a kind."""
