@@ -170,19 +170,19 @@ class Session:
             raise self._translate(error, f"reading from {self.login.where} as {self.login.user!r}") from None
         return [json.loads(line) for line in answer.split(b"\n") if line]
 
-    def rows(self, sql: str) -> list[list[Any]]:
+    def rows(self, sql: str, settings: Mapping[str, Any] | None = None) -> list[list[Any]]:
         """Run a query whose columns are a text each, the last of them JSON; for what is read at once from many tables.
 
         :return: the columns of each row, the last one as what its JSON means
         :raises AccessError: if the server refuses or does not answer
         """
         # the form of dates in the JSON depends on this one, which a profile of ours may have changed
-        settings: dict[str, Any] = {"date_time_output_format": "simple"}
+        chosen: dict[str, Any] = {"date_time_output_format": "simple", **(settings or {})}
         try:
             size = len(sql.encode())
             if size > _QUERY_SIZE:  # it carries what thousands of entities say
-                settings["max_query_size"] = 2 * size
-            answer = self._client.raw_query(sql, settings=settings, fmt="TabSeparatedRaw")
+                chosen["max_query_size"] = 2 * size
+            answer = self._client.raw_query(sql, settings=chosen, fmt="TabSeparatedRaw")
         except Exception as error:
             raise self._translate(error, f"reading from {self.login.where} as {self.login.user!r}") from None
         return read_rows(answer)

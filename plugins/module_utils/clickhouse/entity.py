@@ -33,11 +33,13 @@ class Need:
     :param table: ``quotas`` for ``system.quotas``
     :param columns: those it wants; the ones that the server's version has are read
     :param keys: the columns that hold the entity's name; empty if the table has none and is read whole
+    :param secrets: whether it has secrets that the server shows on demand
     """
 
     table: str
     columns: tuple[str, ...]
     keys: tuple[str, ...] = ("name",)
+    secrets: bool = False
 
 
 class Rows:
@@ -128,11 +130,13 @@ class Target:
     :param cluster: name for ON CLUSTER; ``None`` for the connected server alone
     :param coming: kind and name of what the run makes: statements that refer to it wait for it
     :param lenient: some replicas have the entity and some do not, so CREATE and DROP say IF (NOT) EXISTS
+    :param differs: the replicas have it in different states, so a statement must not build on what is there
     """
 
     cluster: str | None = None
     coming: frozenset[tuple[str, str]] = frozenset()
     lenient: bool = False
+    differs: bool = False
 
     @property
     def on_cluster(self) -> str:
@@ -157,6 +161,7 @@ class EntityType:
     :param key: the option that names the entity, and what the columns in ``needs[].keys`` are compared with
     :param export: ``(document) -> options`` that describe it, without secrets: given back they change nothing
     :param identify: ``(name) -> options`` that name it, where there are more than ``key``
+    :param shares: whether one DROP may name several
     """
 
     kind: str
@@ -172,6 +177,7 @@ class EntityType:
     key: str = "name"
     export: Callable[[Document], dict[str, Any]] = dict
     identify: Callable[[str], dict[str, Any]] | None = None
+    shares: bool = True
 
     def identity(self, name: str) -> dict[str, Any]:
         """Return the options that name an entity."""

@@ -29,7 +29,9 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql
     unquote,
 )
 
-UNKNOWN_SETTING = 115
+_SHOW_SECRETS = {"format_display_secrets_in_show_and_select": 1}
+_REFUSED_SETTING = (115, 164, 452)
+"""UNKNOWN_SETTING, READONLY and SETTING_CONSTRAINT_VIOLATION: it may not be set here, so it has to do without."""
 _CREATED = re.compile(r"CREATE USER (`(?:[^`\\]|\\.|``)*`|[^ ]+)", re.DOTALL)
 _CHUNK = 1000
 """How many names one statement carries: well below ClickHouse's ``max_query_size`` of 256 KiB."""
@@ -76,6 +78,7 @@ class Question:
                 need.table,
                 tuple(dict.fromkeys((*known.columns, *need.columns))),
                 tuple(dict.fromkeys((*known.keys, *need.keys))),
+                known.secrets or need.secrets,
             )
         object.__setattr__(self, "tables", tables)
 
@@ -209,7 +212,7 @@ class Server:
         tables: dict[str, dict[str, list[Row]]] = {}
         privileges: list[Row] = []
         secrets, ours = False, ""
-        for table, replica, document in self.session.rows(question.sql):
+        for table, replica, document in self._answers(question):
             if table in question.tables:
                 tables.setdefault(replica, {}).setdefault(table, []).append(document)
                 continue
@@ -237,6 +240,16 @@ class Server:
             if not name.startswith(_MERGE_TREE):
                 self._settings.setdefault(name, SettingType(name, CUSTOM))
         return found
+
+    def _answers(self, question: Question) -> list[list[Any]]:
+        """Ask, with the secrets that the server shows on demand; without them where we may not demand them."""
+        if any(need.secrets for need in question.tables.values()):
+            try:
+                return self.session.rows(question.sql, _SHOW_SECRETS)
+            except AccessError as error:
+                if error.code not in _REFUSED_SETTING:
+                    raise
+        return self.session.rows(question.sql)
 
     # -- the server itself
 
@@ -368,12 +381,11 @@ class Server:
         return self.show_create_users([name])[name]
 
     def _show(self, sql: str) -> list[str]:
-        settings: dict[str, Any] = {"format_display_secrets_in_show_and_select": 1}
         if self.shows_secrets:
             try:
-                return self._texts(sql, settings)
+                return self._texts(sql, _SHOW_SECRETS)
             except AccessError as error:
-                if error.code not in (UNKNOWN_SETTING, 164, 452):
+                if error.code not in _REFUSED_SETTING:
                     raise
         return self._texts(sql, None)
 
