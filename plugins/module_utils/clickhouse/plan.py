@@ -20,7 +20,6 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Target,
     Wish,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import Rights
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     Phase,
     Statement,
@@ -105,7 +104,7 @@ def _drop(entity_type: EntityType, wish: Wish, current: Current | None, target: 
     _check_writable(entity_type, wish, current)
     drop = statement(
         f"DROP {entity_type.keyword}{' IF EXISTS' if target.lenient else ''}",
-        Subjects((entity_type.quote(wish.name),)),
+        Subjects((entity_type.quote(wish.name),)) if entity_type.shares else entity_type.quote(wish.name),
         f"FROM {ident(wish.storage)}" if wish.storage else "",
         target.on_cluster,
         phase=Phase.DROP,
@@ -117,8 +116,8 @@ def _check_writable(entity_type: EntityType, wish: Wish, current: Current) -> No
     if current.read_only:
         raise WishError(
             entity_type.key,
-            f"{wish.name} lives in {current.storage}, which SQL cannot change: edit the server's users configuration"
-            " (users.xml, users.d), or use another name",
+            f"{wish.name} lives in {current.storage}, which SQL cannot change: edit the server's configuration files,"
+            " or use another name",
         )
 
 
@@ -161,5 +160,6 @@ def _chunks(quoted: Iterable[str]) -> Iterable[tuple[str, ...]]:
 def shown(document: Document | None) -> dict[str, Any]:
     """Return a document as results and diffs have it: plain data, without secrets; empty for what does not exist."""
     return {
-        key: value.describe() if isinstance(value, Rights) else value for key, value in sorted((document or {}).items())
+        key: value.describe() if hasattr(value, "describe") else value
+        for key, value in sorted((document or {}).items())
     }
