@@ -427,10 +427,10 @@ def check(
     for options in wishes:
         base = {"name": name, "state": "present", "storage": where["storage"]}
         wished = TYPES[kind].wish({**base, **options}, server)
-        change = plan(TYPES[kind], wished, current, Target(where["cluster"]), server)
+        change = plan(TYPES[kind], wished, {"": current}, Target(where["cluster"]), server)
         assert change.after is not None
         current = Current(change.after, storage)
-        assert plan(TYPES[kind], wished, current, Target(), server).statements == ()
+        assert plan(TYPES[kind], wished, {"": current}, Target(), server).statements == ()
         steps.append((wished, change))
     canonical_texts = iter(
         parse_all(engine, [statement.sql for _unused, change in steps for statement in change.statements])
@@ -598,7 +598,7 @@ def test_grants_are_read_as_they_were_wished(version: str, examples: int, engine
             if options["mode"] != "remove":
                 options = {**options, "partial_revokes": without_option(revoked)}
             wished = TYPES["grant"].wish({"grantee": name, "state": "present", **options}, known)
-            change = plan(TYPES["grant"], wished, current, Target(cluster), known)
+            change = plan(TYPES["grant"], wished, {"": current}, Target(cluster), known)
             assert change.after is not None
             for text in parse_all(engine(version), [statement.sql for statement in change.statements]):
                 rights = carry_out_grant(rights, given, text, name, cluster)

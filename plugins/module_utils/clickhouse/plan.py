@@ -46,56 +46,39 @@ def plan(
     """
     ours, *others = currents.values()
     there = next((current for current in (ours, *others) if current is not None), None)
-    target = replace(target, lenient=there is not None and None in currents.values())
-    if not wish.present:
-        change = _drop(entity_type, wish, there, target)
-    elif there is None:
-        after = entity_type.after(None, wish, server)
-        change = Change(
-            entity_type.kind, wish.name, None, after, _alter(entity_type, wish, [(None, after)], target, server)
-        )
+    if there is None:
+        target = replace(target, lenient=False, differs=False)
     else:
-        after = entity_type.after(there.document, wish, server)
-        steps: list[tuple[Document | None, Document]] = []
-        for current in currents.values():
-            if current is None:
-                steps.append((None, after))
-            else:
-                steps.append((current.document, entity_type.after(current.document, wish, server)))
-        statements = _alter(entity_type, wish, steps, target, server)
-        before = ours.document if ours else None
-        if wish.storage and there.storage != wish.storage:
-            before = {**there.document, "storage": there.storage}
-            after = {**after, "storage": wish.storage}
-            move = statement(
-                f"MOVE {entity_type.keyword}",
-                Subjects((entity_type.quote(wish.name),)),
-                f"TO {ident(wish.storage)}",
-                target.on_cluster,
-            )
-            statements = (*statements, move)
-        if statements:
-            _check_writable(entity_type, wish, there)
-        change = Change(entity_type.kind, wish.name, before, after if statements else before, statements)
-    return change
-
-
-def _alter(
-    entity_type: EntityType,
-    wish: Wish,
-    steps: Iterable[tuple[Document | None, Document]],
-    target: Target,
-    server: Server,
-) -> tuple[Statement, ...]:
-    """The statements that bring every replica from what it has to what it should have.
-
-    They say what should be, not how it differs, so what one replica needs does no harm to another.
-    """
+        documents = [current.document if current else None for current in (ours, *others)]
+        target = replace(target, lenient=None in documents, differs=any(one != documents[0] for one in documents))
+    if not wish.present:
+        return _drop(entity_type, wish, there, target)
+    before = ours.document if ours else None
+    after = entity_type.after(there.document if there else None, wish, server)
     statements: dict[Statement, None] = {}
-    for before, after in steps:
-        if before != after:
-            statements.update(dict.fromkeys(entity_type.alter(wish, before, after, target, server)))
-    return tuple(statements)
+    seen: list[Document | None] = []
+    for current in (ours, *others):
+        had = current.document if current else None
+        if had in seen:
+            continue
+        seen.append(had)
+        its_after = after if current in (None, there) else entity_type.after(had, wish, server)
+        if had != its_after:
+            # What one replica needs does no harm to another: it says what should be, not how it differs.
+            statements.update(dict.fromkeys(entity_type.alter(wish, had, its_after, target, server)))
+    if there and wish.storage and there.storage != wish.storage:
+        before = {**there.document, "storage": there.storage}
+        after = {**after, "storage": wish.storage}
+        move = statement(
+            f"MOVE {entity_type.keyword}",
+            Subjects((entity_type.quote(wish.name),)),
+            f"TO {ident(wish.storage)}",
+            target.on_cluster,
+        )
+        statements[move] = None
+    if there and statements:
+        _check_writable(entity_type, wish, there)
+    return Change(entity_type.kind, wish.name, before, after if statements else before, tuple(statements))
 
 
 def _drop(entity_type: EntityType, wish: Wish, current: Current | None, target: Target) -> Change:

@@ -393,7 +393,7 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     clauses: list[Clause] = []
     later: list[Clause] = []
     if before is None or common.changed(before, after, "authentication"):
-        clauses.append(_authentication_clause(wished, before, after))
+        clauses.append(_authentication_clause(wished, before, after, target))
     if common.changed(before or DEFAULTS, after, "host"):
         clauses.append(host_clause(after["host"]))
     if common.changed(before or DEFAULTS, after, "default_database"):
@@ -416,14 +416,25 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     return statements + common.revoke_roles(wished.name, before, after, target)
 
 
-def _authentication_clause(wished: Wish, before: Document | None, after: Document) -> Clause:
+def _authentication_clause(wished: Wish, before: Document | None, after: Document, target: Target) -> Clause:
     methods: list[authentication.MethodDocument] = after["authentication"]
     if "authentication" not in wished.document:
         expiry = wished.extra.get("valid_until")
         if before is not None:
             return f"VALID UNTIL {literal(expiry or 'infinity')}"
-        return "IDENTIFIED WITH no_password" + (f" VALID UNTIL {literal(expiry)}" if expiry else "")
+        if any("password" in method for method in methods):
+            raise WishError(
+                "authentication",
+                f"a replica lacks {wished.name}, and the password that others have cannot be copied to it: give it",
+            )
+        # a new user's no_password, or what the other replicas have
+        return _methods_clause(methods, ())
     kept = authentication.kept(wished.document["authentication"], wished.credentials)
+    if kept and target.differs:
+        raise WishError(
+            "authentication",
+            f"replicas have different states of {wished.name}, so nothing stored can be kept; {authentication.ALL_AT_ONCE}",
+        )
     if kept:
         had = before["authentication"] if before else []  # a replica may lack the user
         authentication.check_kept("authentication", had, wished.document["authentication"], kept)
@@ -440,14 +451,20 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
             f"a method of {wished.name} carries GRANTS (...), which this module cannot set and would take off it,"
             " widening what a login with it may do: change this user's authentication by SQL",
         )
-    clause: list[str | Secret] = []
-    credentials = iter(wished.credentials)
     # 24.8 keeps the expiry of the method that is replaced, so one that shall be gone is said
     never = {"valid_until": "infinity"} if before and any("valid_until" in m for m in before["authentication"]) else {}
+    return _methods_clause([{**never, **method} for method in methods], wished.credentials)
+
+
+def _methods_clause(
+    methods: Iterable[authentication.MethodDocument], credentials: Iterable[authentication.Credential]
+) -> Clause:
+    """Return IDENTIFIED WITH, which replaces all methods; the credentials are those of the password methods."""
+    clause: list[str | Secret] = []
+    given = iter(credentials)
     for index, method in enumerate(methods):
-        credential = next(credentials) if "password" in method else None
         clause.append(", " if index else "IDENTIFIED WITH ")
-        clause.extend(authentication.method_clause({**never, **method}, credential))
+        clause.extend(authentication.method_clause(method, next(given) if "password" in method else None))
     return tuple(clause)
 
 
