@@ -63,14 +63,15 @@ class Plan:
     :param statements: all of them, in the order they run
     :param items: where each change was asked for, by kind and name
     :param notes: what the operator should know
-    :param passwords: by user, whether the stored passwords are the wished ones: ``same``, ``different``, ``unknown``
+    :param secrets: by kind and name, whether the stored passwords or values are the wished ones: ``same``,
+        ``different``, ``unknown``
     """
 
     changes: list[Change]
     statements: tuple[Statement, ...]
     items: Mapping[tuple[str, str], Item] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    passwords: dict[str, str] = field(default_factory=dict)
+    secrets: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -402,7 +403,7 @@ def planned(
             if entity_type.settle is not None:
                 wish, notes = entity_type.settle(server, wish, current)
                 made.notes += notes
-                made.passwords[wish.name] = wish.extra.get("password", "none")
+                made.secrets[wish.kind, wish.name] = wish.extra.get("password", "none")
             where = replace(target(wish, current), coming=coming)
             made.changes.append(plan(entity_type, wish, there, where, server))
         except WishError as error:
@@ -492,6 +493,8 @@ def place(cluster: str | None, rows: Rows, wish: Wish, current: Current | None) 
 
     Replicated access storage carries a change to all replicas by itself, so ON CLUSTER would make it twice.
     """
+    if wish.kind in ("database", "named_collection"):
+        return Target(cluster)  # these are not in access storages
     storage = current.storage if current else wish.storage
     if not storage:
         writable = [name for name, kind in rows.storages.items() if kind not in ("users_xml", "users.xml", "ldap")]

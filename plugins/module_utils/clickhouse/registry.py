@@ -8,6 +8,7 @@ from __future__ import annotations
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import (
     database,
     grant,
+    named_collection,
     quota,
     role,
     row_policy,
@@ -20,6 +21,7 @@ TYPES: dict[str, EntityType] = {
     entity_type.kind: entity_type
     for entity_type in (
         database.TYPE,
+        named_collection.TYPE,
         settings_profile.TYPE,
         role.TYPE,
         user.TYPE,

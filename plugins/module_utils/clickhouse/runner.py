@@ -49,6 +49,8 @@ LOGIN_OPTIONS: dict[str, Any] = {
     "login_connect_timeout": _login_option("CLICKHOUSE_CONNECT_TIMEOUT", type="int", default=10),
     "login_timeout": _login_option("CLICKHOUSE_TIMEOUT", type="int", default=60),
 }
+_SECRET_STATES = {"user": "password_state", "named_collection": "values_state"}
+"""The results that say whether the stored secrets are the wished ones."""
 GUARD_OPTION: dict[str, Any] = {"allow_lockout": {"type": "bool", "default": False}}
 
 
@@ -74,8 +76,8 @@ def run(kind: str) -> NoReturn:
         _guard(module, server, state, wished, plan)
         (change,) = plan.changes
         result: dict[str, Any] = {"entity": shown(change.after), "diff": _diff([change])}
-        if kind == "user":
-            result["password_state"] = plan.passwords.get(change.name, "none")
+        if kind in _SECRET_STATES:
+            result[_SECRET_STATES[kind]] = plan.secrets.get((kind, change.name), "none")
         _finish(module, session, plan, result)
 
 
