@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -433,7 +433,7 @@ def _authentication_clause(wished: Wish, before: Document | None, after: Documen
     if kept and target.differs:
         raise WishError(
             "authentication",
-            f"replicas have different states of {wished.name}, so nothing stored can be kept; {authentication.ALL_AT_ONCE}",
+            f"replicas have different states of {wished.name}, so no secret can be kept; {authentication.ALL_AT_ONCE}",
         )
     if kept:
         had = before["authentication"] if before else []  # a replica may lack the user
