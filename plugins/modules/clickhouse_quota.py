@@ -123,6 +123,8 @@ options:
     description:
       - The users and roles that the quota counts and limits. Where several quotas are for the same user, ClickHouse
         takes only one of them.
+      - The user this module logs in as is counted like any other, and where its limits are used up, it cannot change
+        the quota either until the interval ends. Leave it out with O(apply_to.except).
       - If omitted, it is left alone; a new quota then applies to nobody. An empty value means nobody.
     type: dict
     suboptions:

@@ -30,6 +30,7 @@ WORLD = {
     "ROLE": ("reader", "exporter", "administrators", "otel_ingest", "analyst", "former_employee", "obsolete"),
     "SETTINGS PROFILE": ("base", "obsolete"),
     "USER": (),
+    "QUOTA": (),
 }
 """What the examples take to be there already."""
 
@@ -134,6 +135,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {"grantee": "ex_role", "privileges": [{"privilege": ["INSERT"], "scope": ["ex.*"]}]},
         {"grantee": "ex_role", "privileges": [{"privilege": ["NOTHING"], "scope": ["ex.*"]}]},
     ),
+    "quota": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": ""}),
     "role": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": "", "settings": []}),
     "settings_profile": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": ""}),
     "user": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": "ex_new", "authentication": []}),
@@ -160,6 +162,7 @@ def test_results_are_what_return_says(module: Module, failed: Any, clickhouse: A
         "DROP USER IF EXISTS ex_new, ex_denied",
         "DROP ROLE IF EXISTS ex_role, ex_new, ex_denied",
         "DROP SETTINGS PROFILE IF EXISTS ex_new, ex_denied",
+        "DROP QUOTA IF EXISTS ex_new, ex_denied",
         "DROP DATABASE IF EXISTS ex_database",
         "CREATE ROLE ex_role",
     ):
