@@ -609,14 +609,18 @@ def test_difference_leads_from_any_rights_to_any_other(first: list[Step], second
     assert all(any(step.grant.scope.prefix.startswith(wide) for wide in revoked) for step in late)
 
 
-def test_a_privilege_that_takes_another_with_it_can_be_had_without_it() -> None:
-    alone = rights("GRANT ALL ON *.*", "REVOKE CREATE TEMPORARY TABLE ON *.*")
-    assert alone.describe()[1:] == ["REVOKE CREATE TEMPORARY TABLE ON *.*"]
-    assert after(Rights(NEW), difference(Rights(NEW), alone)) == alone
-    assert after(alone, difference(alone, Rights(NEW))) == Rights(NEW)
-    assert as_options(alone)["partial_revokes"] == [
-        {"privilege": ["CREATE TEMPORARY TABLE"], "scope": ["*.*"], "grant_option": False}
-    ]
+def test_a_privilege_that_brings_another_along_goes_with_it() -> None:
+    arbitrary = "CREATE ARBITRARY TEMPORARY TABLE ON *.*"
+    both = rights(f"GRANT {arbitrary} WITH GRANT OPTION")
+    for word in ("", "GRANT OPTION FOR "):
+        less = rights(f"GRANT {arbitrary} WITH GRANT OPTION", f"REVOKE {word}CREATE TEMPORARY TABLE ON *.*")
+        assert less == (rights(f"GRANT {arbitrary}") if word else Rights(NEW))
+        assert [step.grant.privilege for step in difference(both, less)] == ["CREATE ARBITRARY TEMPORARY TABLE"]
+    assert rights(f"GRANT {arbitrary}", "REVOKE CREATE ON db.*") == rights(f"GRANT {arbitrary}")
+    fewer = rights("GRANT ALL ON *.*", "REVOKE CREATE TEMPORARY TABLE ON *.*")
+    assert (
+        after(Rights(NEW), difference(Rights(NEW), fewer)) == fewer == rights("GRANT ALL ON *.*", f"REVOKE {arbitrary}")
+    )
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)

@@ -23,6 +23,7 @@ What cannot be known, because the servers do not show it:
   other (in the engine too);
 - up to 25.8, whether a ``system.grants`` row means ``db.pre*`` or ``db.pre``, while ``SHOW GRANTS`` prints
   ``READ ON S3`` and ``WRITE ON S3`` alike as ``S3 ON *.*``: `Rights.from_show_grants` takes each from where it is true;
+- CREATE ARBITRARY TEMPORARY TABLE without CREATE TEMPORARY TABLE, or one of them alone with grant option;
 - from 25.8, at times a ``SELECT ON db.* WITH GRANT OPTION`` inside a plain ``SELECT ON *.*``: it vanishes from rows and
   lines once a name that begins alike (``db1``) has a grant. 25.8 may also print a ``REVOKE CREATE USER ON db*`` nobody
   asked for, where several ``db.pre*`` grants meet ``CREATE USER ON *``. Both are taken as shown.
@@ -35,7 +36,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -357,6 +358,16 @@ class PrivilegeCatalogue:
             hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else "; see system.privileges"
             raise GrantError(f"this server knows no privilege {text!r}{hint}")
         return self.names[wanted]
+
+    @cached_property
+    def carriers(self) -> Mapping[str, str]:
+        """Who is not without whom: CREATE ARBITRARY TEMPORARY TABLE, by CREATE TEMPORARY TABLE. The servers do not show
+        the first without the second, so who loses the second counts as having lost both."""
+        return {
+            members[0]: group
+            for group, members in self.children.items()
+            if len(members) == 1 and self.levels[group] is not None
+        }
 
     def is_retired(self, name: str) -> bool:
         """An old source privilege (FILE, S3, ... SOURCES) on a server where READ and WRITE replaced them."""
@@ -734,6 +745,8 @@ def _by_verb(move: Move) -> int:
 def _moves_of(catalogue: PrivilegeCatalogue, step: Step) -> Iterator[Move]:
     for leaf, prefix in catalogue.targets(step.grant):
         yield step.verb, leaf, prefix, step.grant.grant_option
+        if step.verb != GRANT and leaf in catalogue.carriers:
+            yield step.verb, catalogue.carriers[leaf], prefix, False
 
 
 @lru_cache(maxsize=1024)
@@ -834,10 +847,8 @@ def _moves(current: Rights, desired: Rights) -> list[Move]:
         return []
     work, moves = dict(current._held), list[Move]()
     ways: dict[tuple[Held, Held], list[tuple[str, str, bool]]] = {}  # the leaves of a group share one
-    # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first; the other is looked at
-    # even if nothing of it is held or wanted.
-    leaves = current.catalogue.leaves
-    reach = {taken: leaves(taken) for leaf in {**work, **desired._held} for taken in leaves(leaf)}
+    # CREATE ARBITRARY TEMPORARY TABLE is a leaf that takes another with it, so it goes first.
+    reach = {leaf: current.catalogue.leaves(leaf) for leaf in {**work, **desired._held}}
     for leaf in sorted(reach, key=lambda leaf: (-len(reach[leaf]), leaf)):
         had, wanted = work.get(leaf, ()), desired._held.get(leaf, ())
         if (had, wanted) not in ways:
