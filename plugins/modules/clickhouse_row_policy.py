@@ -43,12 +43,12 @@ options:
   filter:
     description:
       - The condition of the rows that are shown, one SQL expression without an alias.
-      - It is compared in the server's own formatting, so blanks, line breaks, comments and the case of keywords do not
-        matter; parentheses do from ClickHouse 26 on, where they are kept.
-      - If omitted, it is left alone; a new policy then has none. An empty text means no filter (C(USING NONE)). A policy
-        without a filter shows all rows and limits nobody.
+      - It is compared in the server's own formatting. Blanks, line breaks, comments and the case of keywords do not
+        matter; parentheses round the whole do where the version keeps them (26.9, not 25.8).
+      - If omitted, it is left alone; a new policy then has none. An empty text means no filter (C(USING NONE)). A
+        policy without a filter limits nobody.
       - A filter is not a secret. Whoever may see row policies can read it.
-      - ClickHouse reads a bare C(none) at the beginning as no filter, so a column of this name cannot stand there.
+      - A column called C(none) cannot stand at its beginning, because ClickHouse reads that word as no filter.
     type: str
   restrictive:
     description:

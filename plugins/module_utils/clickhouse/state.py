@@ -198,6 +198,8 @@ class Server:
         """The roles that are ours in this session, those of roles among them."""
         self._settings: dict[str, SettingType] = {}
         self._times: dict[str, str | None] = {}
+        self.stored_filters: frozenset[str] = frozenset()
+        """The filters of row policies as the server has them."""
         self._filters: dict[str, str | None] = {}
         self._creates: dict[str, str] = {}
 
@@ -236,6 +238,9 @@ class Server:
         if question.secrets:
             self.shows_secrets = secrets
         found = {replica: _rows(tables[replica]) for replica in (ours, *sorted(tables.keys() - {ours}))}
+        self.stored_filters = frozenset(
+            row["select_filter"] for rows in found.values() for row in rows["row_policies"] if row["select_filter"]
+        )
         for name in question.settings.union(*(rows.by(_ELEMENTS, "setting_name") for rows in found.values())):
             if not name.startswith(_MERGE_TREE):
                 self._settings.setdefault(name, SettingType(name, CUSTOM))
@@ -325,18 +330,11 @@ class Server:
                 raise WishError(option, f"{text!r} is not a date that ClickHouse can read; write 2030-12-31 23:59:59")
         return {text: time for text, time in self._times.items() if time is not None}
 
-    def formatted_filter(self, option: str, text: str) -> str:
-        """Return the filter of a row policy in the server's own formatting, as ``system.row_policies`` shows it.
-
-        :raises WishError: for a text that is no expression
-        """
-        formatted = self.filters([text])[text]
-        if formatted is None:
-            raise WishError(option, f"{text!r} is not one expression that ClickHouse can keep as a filter")
-        return formatted
-
     def filters(self, texts: Iterable[str]) -> Mapping[str, str | None]:
-        """Return filters of row policies in the server's own formatting; ``None`` for what is not one expression."""
+        """Return filters of row policies in the server's own formatting, as ``system.row_policies`` shows them.
+
+        :return: ``None`` for a text that is not one expression
+        """
         missing = frozenset(texts) - self._filters.keys()
         if missing:
             for _table, _replica, document in self.session.rows(_filter_line(missing)):

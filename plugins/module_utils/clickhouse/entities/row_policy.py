@@ -94,24 +94,35 @@ def wish(options: Mapping[str, Any], server: Server) -> Wish:
         raise WishError("table", "a name cannot be empty: leave table out for all tables of the database")
     if table is not None:
         check_text("table", table)
+    unreadable = False
     if options.get("filter") is not None:
         text = check_text("filter", options["filter"])
-        document["filter"] = server.formatted_filter("filter", text) if text.strip() else ""
+        formatted = server.filters([text])[text] if text.strip() else ""
+        unreadable = formatted is None
+        if unreadable and text not in server.stored_filters:
+            raise _unreadable(text)
+        document["filter"] = text if formatted is None else formatted
     if options.get("restrictive") is not None:
         document["restrictive"] = options["restrictive"]
     common.wish_names(options, "apply_to", "all", ("user", "role"), document, refs)
-    base = common.base_wish("row_policy", options, document, refs)
+    base = common.base_wish("row_policy", options, document, refs, extra={"unreadable": unreadable})
     return replace(base, name=full_name(base.name, database, table))
 
 
 def settle(server: Server, wished: Wish, current: Current | None) -> tuple[Wish, Sequence[str]]:
-    """Refuse ``*`` as a table's name where no policy is about such a table.
+    """Refuse what can only stay as it is: a table called ``*``, and a filter that is not one expression.
 
-    :raises WishError: because the policy would be about that table, and so about none
+    :raises WishError: because the policy would be about no table, or ClickHouse would lose its filter
     """
     if current is None and identify(wished.name).get("table") == "*":
         raise WishError("table", "'*' is the table of that name: leave table out for all tables of the database")
+    if wished.extra.get("unreadable") and (current is None or current.document["filter"] != wished.document["filter"]):
+        raise _unreadable(wished.document["filter"])
     return wished, ()
+
+
+def _unreadable(text: str) -> WishError:
+    return WishError("filter", f"{text!r} is not one expression that ClickHouse can keep as a filter")
 
 
 NEEDS = (
