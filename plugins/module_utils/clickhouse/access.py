@@ -26,8 +26,8 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.lockout import Documents
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import ordered, plan
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import TYPES
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Statement, WishError
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.registry import PLURALS, TYPES
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import Phase, Statement, WishError
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Question, Server
 
 Currents = Mapping[str, Mapping[str, Mapping[str, Current]]]
@@ -35,6 +35,7 @@ Currents = Mapping[str, Mapping[str, Mapping[str, Current]]]
 
 REFERRED = ("user", "role", "settings_profile")
 """The kinds that others refer to by name."""
+_GIVEN = (Phase.GRANT, Phase.TAKE)
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,18 @@ class Item:
     :param kind: its kind
     :param options: the options of its module
     :param path: where it stands, ``users[3]``; empty where it is all there is
+    :param purged: its name, where it is not written but covered by the pattern at this path
     """
 
     kind: str
     options: Mapping[str, Any]
     path: str = ""
+    purged: str = ""
 
     def error(self, error: WishError) -> WishError:
         """Return the error with the whole path of its option."""
+        if self.purged:
+            return WishError(self.path, f"{self.purged} is not declared; {error.reason}")
         return WishError(f"{self.path}.{error.option}", error.reason) if self.path else error
 
 
@@ -166,10 +171,10 @@ def exported(
 # -- wishes ---------------------------------------------------------------------------------------------------------
 
 
-def wishes(items: Sequence[Item], server: Server) -> list[tuple[Item, Wish]]:
+def wishes(items: Sequence[Item], server: Server) -> tuple[list[tuple[Item, Wish]], list[WishError]]:
     """Read the options of all entities.
 
-    :raises Refused: with everything that a server could not take
+    :return: the wishes, and everything that a server could not take
     """
     found: list[tuple[Item, Wish]] = []
     errors: list[WishError] = []
@@ -181,28 +186,35 @@ def wishes(items: Sequence[Item], server: Server) -> list[tuple[Item, Wish]]:
             found.append((item, TYPES[item.kind].wish(options, server)))
         except WishError as error:
             errors.append(item.error(error))
-    if errors:
-        raise Refused(errors)
-    return found
+    return found, errors
 
 
-def check(wished: Sequence[tuple[Item, Wish]], known: Mapping[str, Collection[str]], protected: Sequence[str]) -> None:
+def check(
+    items: Iterable[Item],
+    wished: Sequence[tuple[Item, Wish]],
+    names: Mapping[str, Collection[str]],
+    gone: Sequence[tuple[Item, Wish]],
+    protected: Sequence[str],
+) -> list[WishError]:
     """See that the wishes agree with each other and that every name they rely on will exist.
 
-    :param known: the names of each kind that exist and are not purged
+    :param items: all that was written
+    :param wished: what of it could be read
+    :param names: what exists of each kind that others refer to
+    :param gone: what purge drops
     :param protected: patterns of names that are never dropped
-    :raises Refused: with everything that is wrong
+    :return: everything that is wrong
     """
-    raise_all(
-        [
-            *_duplicates(wished),
-            *_ambiguous(wished),
-            *_dangling(wished, known),
-            *_cycles(wished),
-            *_twice(wished),
-            *_protected(wished, protected),
-        ]
-    )
+    # whoever refers to what could not be read is not to blame
+    declared = {(item.kind, item.options[TYPES[item.kind].key]) for item in items if item.kind in REFERRED}
+    there = declared.union((kind, name) for kind, its in names.items() for name in its)
+    return [
+        *_duplicates(wished),
+        *_ambiguous(wished, names, {wish.name for _item, wish in gone if wish.kind == "user"}),
+        *_dangling(wished, there, {(wish.kind, wish.name) for _item, wish in gone}),
+        *_twice(wished),
+        *_protected(wished, protected),
+    ]
 
 
 def raise_all(errors: Sequence[WishError]) -> None:
@@ -219,34 +231,37 @@ def _duplicates(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
             yield item.error(WishError(TYPES[wish.kind].key, f"{wish.name} is declared already, in {other.path}"))
 
 
-def _ambiguous(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
-    """A user and a role of one name: ``GRANT ... TO name`` means the user."""
-    users = {wish.name: item for item, wish in wished if wish.kind == "user" and wish.present}
+def _ambiguous(
+    wished: Sequence[tuple[Item, Wish]], names: Mapping[str, Collection[str]], purged: Collection[str]
+) -> Iterator[WishError]:
+    """A user and a role of one name: ``GRANT ... TO name`` means the user. Where both exist already, it is too late."""
+    users = {name: "which exists" for name in names.get("user", ()) if name not in purged}
     for item, wish in wished:
-        if wish.kind == "role" and wish.present and wish.name in users:
-            reason = (
-                f"{wish.name} is a user too ({users[wish.name].path}); ClickHouse's GRANT ... TO {wish.name} would mean"
-            )
+        if wish.kind == "user":
+            users.pop(wish.name, None)
+            users.update({wish.name: item.path} if wish.present else {})
+    both = set(names.get("role", ())).intersection(names.get("user", ()))
+    for item, wish in wished:
+        if wish.kind == "role" and wish.present and wish.name in users and wish.name not in both:
+            reason = f"{wish.name} is a user too ({users[wish.name]}); ClickHouse's GRANT ... TO {wish.name} would mean"
             yield item.error(WishError("name", f"{reason} the user: give one of them another name"))
 
 
-def _dangling(wished: Sequence[tuple[Item, Wish]], known: Mapping[str, Collection[str]]) -> Iterator[WishError]:
-    there = {(kind, name) for kind, names in known.items() for name in names}
-    gone = {}
-    for item, wish in wished:
-        if wish.present:
-            there.add((wish.kind, wish.name))
-        else:
-            gone[wish.kind, wish.name] = item
+def _dangling(
+    wished: Sequence[tuple[Item, Wish]], there: Collection[tuple[str, str]], purged: Collection[tuple[str, str]]
+) -> Iterator[WishError]:
+    absent = {(wish.kind, wish.name): item for item, wish in wished if not wish.present}
     for item, wish in wished:
         for ref in references(wish):
             names = [(kind, ref.name) for kind in ref.kinds]
-            dropped = [gone[name] for name in names if name in gone]
-            if any(name in there and name not in gone for name in names):
+            if any(name in there and name not in absent and name not in purged for name in names):
                 continue
             what = f"{' or '.join(ref.kinds).replace('_', ' ')} {ref.name}"
+            dropped = [absent[name] for name in names if name in absent]
             if dropped:
                 reason = f"{what} is wanted here and absent in {dropped[0].path}: decide for one"
+            elif any(name in purged for name in names):
+                reason = f"{what} is wanted here and would be purged: declare it, or leave it out of purge"
             else:
                 reason = f"{what} does not exist and is not declared"
             yield item.error(WishError(ref.option, reason))
@@ -260,45 +275,86 @@ def references(wish: Wish) -> Sequence[Ref]:
     return (*own, *wish.refs)
 
 
-def _cycles(wished: Iterable[tuple[Item, Wish]]) -> Iterator[WishError]:
-    """Profiles that inherit from each other, and roles that are granted to each other, round about."""
+def circles(
+    wished: Sequence[tuple[Item, Wish]], state: Mapping[str, Mapping[str, Current]], users: Collection[str]
+) -> list[WishError]:
+    """Find profiles that would inherit from each other, and roles that would be granted to each other, round about.
+
+    ClickHouse takes both, and what is so already stays.
+
+    :param wished: the wishes, folded
+    :param users: all users: where one has a role's name, grants of that name are the user's
+    """
+    errors = []
     for kind, option in (("settings_profile", "profiles"), ("role", "roles")):
-        own = {
-            wish.name: (item, _referred(wish, option)) for item, wish in wished if wish.kind == kind and wish.present
+        had = {
+            name: _referred(current.document, option)
+            for its in (kind, "grant")
+            if its == kind or kind == "role"
+            for name, current in state.get(its, {}).items()
+            if its == kind or name not in users
         }
-        done: set[str] = set()
-        for start in own:
-            cycle = _cycle(start, {name: names for name, (_item, names) in own.items()}, done)
-            if cycle:
-                reason = f"{' -> '.join(cycle)} goes round in a circle"
-                yield own[cycle[0]][0].error(WishError(option, reason))
+        will, said = dict(had), dict[str, Item]()
+        for item, wish in wished:
+            document: Document = wish.document
+            if wish.kind == "grant" and kind == "role" and "roles" in document and wish.name not in users:
+                now = [{"name": name, "admin_option": False} for name in had.get(wish.name, ())]
+                document = {"roles": grant.roles_after(now, wish)}
+            elif wish.kind != kind:
+                continue
+            if not wish.present:
+                will.pop(wish.name, None)
+            elif option in document:
+                will[wish.name], said[wish.name] = _referred(document, option), item
+        fresh = {name: set(will[name]) - set(had.get(name, ())) for name in said}
+        for circle in _circles(will, fresh):
+            error = WishError(option, f"{kind.replace('_', ' ')}s would go round in a circle: {' -> '.join(circle)}")
+            errors.append(said[circle[0]].error(error))
+    return errors
 
 
-def _referred(wish: Wish, option: str) -> list[str]:
-    return [entry["name"] if isinstance(entry, dict) else entry for entry in wish.document.get(option, ())]
+def _referred(document: Document, option: str) -> list[str]:
+    return [entry["name"] if isinstance(entry, dict) else entry for entry in document.get(option, ())]
 
 
-def _cycle(start: str, edges: Mapping[str, Sequence[str]], done: set[str]) -> list[str]:
-    """Return a way from a name back to itself, if there is one from here; ``done`` are names that lead nowhere new."""
-    path: list[str] = []
-    places: dict[str, int] = {}
-    stack = [(start, iter(edges[start]))] if start not in done else []
-    if stack:
-        path, places = [start], {start: 0}
-    while stack:
-        name, left = stack[-1]
-        following = next(left, None)
-        if following is None:
-            stack.pop()
-            done.add(name)
-            del places[path.pop()]
-        elif following in places:
-            done.update(path)
-            return [*path[places[following] :], following]
-        elif following in edges and following not in done:
-            places[following] = len(path)
-            path.append(following)
-            stack.append((following, iter(edges[following])))
+def _circles(edges: Mapping[str, Sequence[str]], fresh: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
+    """Return ways from a name back to itself that begin with a fresh edge; one for those that run into each other."""
+    # what leads nowhere goes, until only circles and what leads into them are left
+    left = {name: sum(target in edges for target in targets) for name, targets in edges.items()}
+    before: dict[str, list[str]] = {}
+    for name, targets in edges.items():
+        for target in targets:
+            before.setdefault(target, []).append(name)
+    ends = [name for name, count in left.items() if not count]
+    while ends:
+        end = ends.pop()
+        del left[end]
+        for name in before.get(end, ()):
+            left[name] -= 1
+            if not left[name]:
+                ends.append(name)
+    told: set[str] = set()
+    for start in left:
+        for target in fresh.get(start, ()):
+            way = None if start in told or target not in left else _way(target, start, edges, left)
+            if way:
+                told.update(way)
+                yield [start, *way]
+
+
+def _way(start: str, end: str, edges: Mapping[str, Sequence[str]], inside: Collection[str]) -> list[str]:
+    """Return the shortest way from a name to another; empty if there is none."""
+    came: dict[str, str | None] = {start: None}
+    for name in (queue := [start]):
+        if name == end:
+            way = [name]
+            while (step := came[way[-1]]) is not None:
+                way.append(step)
+            return way[::-1]
+        for target in edges[name]:
+            if target in inside and target not in came:
+                came[target] = name
+                queue.append(target)
     return []
 
 
@@ -360,7 +416,7 @@ def purged(
             if (kind, name) in declared or current.read_only or not _matches(short, patterns):
                 continue
             if not _matches(short, protected):
-                gone.append((Item(kind, {}, "purge"), Wish(kind, name, present=False)))
+                gone.append((Item(kind, {}, f"purge.{PLURALS[kind]}", name), Wish(kind, name, present=False)))
     return gone
 
 
@@ -376,11 +432,15 @@ def planned(
     state: Currents,
     server: Server,
     target: Callable[[Wish, Current | None], Target],
+    known: Sequence[WishError] = (),
+    users: Collection[str] = (),
 ) -> Plan:
     """Plan all changes.
 
     :param target: ``(wish, what is there) -> where its statements run``
-    :raises Refused: with every wish that the server's state does not allow
+    :param known: what is wrong with the wishes already
+    :param users: the names of the users that exist
+    :raises Refused: with all of that, and with every wish that the server's state does not allow
     """
     ours = next(iter(state.values()))
     coming = frozenset(
@@ -389,7 +449,7 @@ def planned(
         if wish.present and wish.kind in REFERRED and wish.name not in ours.get(wish.kind, {})
     )
     made = Plan([], (), {(wish.kind, wish.name): item for item, wish in wished})
-    errors: list[WishError] = []
+    errors = list(known)
     for item, wish in wished:
         entity_type = TYPES[wish.kind]
         there = {replica: kinds.get(wish.kind, {}).get(wish.name) for replica, kinds in state.items()}
@@ -405,7 +465,11 @@ def planned(
                 made.notes += notes
                 made.secrets[wish.kind, wish.name] = wish.extra.get("password", "none")
             where = replace(target(wish, current), coming=coming)
-            made.changes.append(plan(entity_type, wish, there, where, server))
+            change = plan(entity_type, wish, there, where, server)
+            made.changes.append(change)
+            if wish.kind == "role" and wish.name in users and any(one.phase in _GIVEN for one in change.statements):
+                reason = f"{wish.name} is a user too, and ClickHouse's GRANT and REVOKE mean the user: change it by SQL"
+                raise WishError("roles", reason)
         except WishError as error:
             errors.append(item.error(error))
     raise_all(errors)
@@ -420,14 +484,17 @@ def _ranks(wished: Iterable[tuple[Item, Wish]]) -> dict[tuple[str, str], tuple[i
         wish.name: wish.document.get("profiles", ()) for _item, wish in wished if wish.kind == "settings_profile"
     }
     depths: dict[str, int] = {}
-    waiting = list(parents)
-    while waiting:  # there are no circles here: check() has refused them
-        left = [name for name in parents[waiting[-1]] if name in parents and name not in depths]
-        if left:
-            waiting += left
-            continue
-        name = waiting.pop()
-        depths[name] = 1 + max((depths[parent] for parent in parents[name] if parent in parents), default=-1)
+    for start in parents:
+        way = {start: None}  # a circle that is there already ends where it began
+        while way:
+            name = next(reversed(way))
+            further = [parent for parent in parents[name] if parent in parents and parent not in way]
+            missing = next((parent for parent in further if parent not in depths), None)
+            if missing is None:
+                depths[name] = 1 + max((depths[parent] for parent in further), default=-1)
+                del way[name]
+            else:
+                way[missing] = None
     return {
         (wish.kind, wish.name): (kinds[wish.kind], depths[wish.name] if wish.kind == "settings_profile" else 0)
         for _item, wish in wished

@@ -66,7 +66,8 @@ def run(kind: str) -> NoReturn:
         items = [access.Item(kind, module.params)]
         cluster = _cluster(module)
         replicas = server.load(access.question(items, {kind}, cluster, whole=False))
-        wished = access.wishes(items, server)
+        wished, errors = access.wishes(items, server)
+        access.raise_all(errors)
         state = access.currents(server, {kind}, replicas)
         ((_item, wish),) = wished
         if not (wish.extra.get("gone") and not any(kinds[kind] for kinds in state.values())):
@@ -125,6 +126,20 @@ ACCESS_OPTIONS: dict[str, Any] = {
 class _ManyModule(AnsibleModule):  # type: ignore[misc]
     """An AnsibleModule whose input is too large, and too secret, to go to the system's log."""
 
+    def exit_json(self, **result: Any) -> NoReturn:
+        """End the module."""
+        super().exit_json(**{"invocation": self._said(), **result})
+        raise AssertionError("exit_json ends the module")
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        """End the module with an error."""
+        super().fail_json(msg, **{"invocation": self._said(), **result})
+        raise AssertionError("fail_json ends the module")
+
+    def _said(self) -> dict[str, Any]:
+        """What a result says of the input, which is not looked through for secrets."""
+        return {"module_args": {key: self.params.get(key) for key in ("login_host", "login_port", "cluster")}}
+
     def _log_invocation(self) -> None:
         counts = ", ".join(f"{plural}: {len(self.params.get(plural) or ())}" for plural in PLURALS.values())
         self.log(f"Invoked with {counts}")
@@ -147,20 +162,18 @@ def run_access() -> NoReturn:
         scope = {kind: (module.params["purge"] or {}).get(plural) or () for kind, plural in PLURALS.items()}
         kinds = {item.kind for item in items} | {kind for kind, patterns in scope.items() if patterns}
         replicas = server.load(access.question(items, kinds, cluster, whole=True))
-        wished = access.wishes(items, server)
+        wished, errors = access.wishes(items, server)
         state = access.currents(server, kinds, replicas)
-        ours = next(iter(replicas.values()))
+        ours, here = next(iter(replicas.values())), next(iter(state.values()))
         protected = module.params["protected"] or ()
         declared = {(wish.kind, wish.name) for _item, wish in wished}
-        gone = access.purged(scope, next(iter(state.values())), declared, [*protected, glob.escape(server.user)])
-        dropped = {(wish.kind, wish.name) for _item, wish in gone}
-        known = {
-            kind: {row["name"] for row in ours[f"{kind}s"] if (kind, row["name"]) not in dropped}
-            for kind in access.REFERRED
-        }
-        access.check(wished, known, protected)
-        wished = [*access.folded(wished, next(iter(state.values()))), *gone]
-        plan = access.planned(wished, state, server, partial(access.place, cluster, ours))
+        gone = access.purged(scope, here, declared, [*protected, glob.escape(server.user)])
+        names = {kind: {row["name"] for row in ours[f"{kind}s"]} for kind in access.REFERRED}
+        errors += access.check(items, wished, names, gone, protected)
+        wished = access.folded(wished, here)
+        errors += access.circles(wished, here, names["user"])
+        wished += gone
+        plan = access.planned(wished, state, server, partial(access.place, cluster, ours), errors, names["user"])
         _guard(module, server, state, wished, plan)
         changes = [change for change in plan.changes if change.statements]
         result: dict[str, Any] = {
@@ -173,7 +186,6 @@ def run_access() -> NoReturn:
                 for change in changes
             ],
             "drift": _drift(access.drifts(state)),
-            "invocation": {"module_args": {key: module.params[key] for key in ("login_host", "login_port", "cluster")}},
         }
         if module._diff:
             result["diff"] = _diff(changes)
