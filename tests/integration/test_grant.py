@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import (
+    PrivilegeCatalogue,
+    Rights,
+    as_options,
+    split_show_grants,
+)
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, literal
 from tests.sandbox.client import ServerSaid
 
@@ -19,9 +26,9 @@ def grant(privileges: str, scope: str, option: bool = False) -> Options:
     return {"privilege": privileges.split(", "), "scope": [scope], "grant_option": option}
 
 
-def revoke(privileges: str, scope: str) -> Options:
+def revoke(privileges: str, scope: str, option: bool = False) -> Options:
     """One entry of `partial_revokes`."""
-    return {"privilege": privileges.split(", "), "scope": [scope]}
+    return {"privilege": privileges.split(", "), "scope": [scope], "grant_option": option}
 
 
 def shows(admin: Any, grantee: str) -> list[str]:
@@ -323,3 +330,61 @@ def test_the_rights_are_real(module: Module, scratch: Any, clickhouse: Any, tabl
         with pytest.raises(ServerSaid) as refused:
             session.query(statement)
         assert refused.value.code == 497, statement
+
+
+NAMES = (
+    "g a TO b", "`g", "g`", "g WITH GRANT OPTION", "WITH", "OPTION", "TO", "FROM", "select", "g\\", "g\nline", "it's g",
+    'g"q', "\N{CLOUD}", "g@host", "1g", "g\0x", "{{ g }}", "*", "g.t", "g, h",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def catalogue(admin: Any) -> PrivilegeCatalogue:
+    """The privileges of the server under test."""
+    return PrivilegeCatalogue.from_rows(objects(admin, "SELECT * FROM system.privileges"))
+
+
+def objects(admin: Any, query: str) -> list[dict[str, Any]]:
+    """Rows by column."""
+    return [json.loads(line) for line in admin.query(f"{query} FORMAT JSONEachRow").split("\n") if line]
+
+
+def test_what_the_server_shows_as_options(
+    module: Module, admin: Any, scratch: Any, version: tuple[int, int], catalogue: PrivilegeCatalogue
+) -> None:
+    """Users and roles of any name, read in one go, each with its own; and fed back, nothing is to be done."""
+    scratch.make("role", "g_one")
+    states = [
+        ["GRANT SELECT ON *.* TO {}", "REVOKE SELECT ON {}.* FROM {}", "GRANT SELECT ON {}.{} TO {}"],
+        [
+            "GRANT SELECT, INSERT ON {}.{} TO {} WITH GRANT OPTION",
+            "REVOKE GRANT OPTION FOR INSERT({}) ON {}.{} FROM {}",
+        ],
+        ["GRANT ALL ON *.* TO {} WITH GRANT OPTION", "REVOKE ACCESS MANAGEMENT, NAMED COLLECTION ADMIN ON *.* FROM {}"],
+        ["GRANT SET DEFINER, NAMED COLLECTION ON {} TO {}", "GRANT TABLE ENGINE ON Memory TO {}", "GRANT g_one TO {}"],
+        ["GRANT S3, FILE ON *.* TO {}", "GRANT CREATE ON {}.* TO {}", "GRANT SHOW, dictGet ON {}.{} TO {}"],
+    ]
+    if version >= (24, 10):
+        states += [
+            ["GRANT SELECT ON {}*.* TO {}", "REVOKE SELECT ON {}.* FROM {}", "GRANT SELECT ON {}.{}* TO {}"],
+            ["GRANT CREATE USER ON {}* TO {} WITH GRANT OPTION", "GRANT SET DEFINER ON {}* TO {}"],
+        ]
+    for index, name in enumerate(NAMES):
+        scratch.make("role" if index % 2 else "user", name)
+        for statement in states[index % len(states)]:
+            admin.query(statement.replace("{}", ident(name)))
+    shown = objects(admin, f"SHOW GRANTS FOR {', '.join(map(ident, NAMES))}")
+    lines = split_show_grants(str(next(iter(row.values()))) for row in shown)
+    assert set(lines) == set(NAMES)
+    for name in NAMES:
+        alone = objects(admin, f"SHOW GRANTS FOR {ident(name)}")
+        assert lines[name] == [str(next(iter(row.values()))) for row in alone]
+        condition = f"user_name = {literal(name)} OR role_name = {literal(name)}"
+        rows = objects(admin, f"SELECT * FROM system.grants WHERE {condition}")
+        if rows and "is_wildcard" in rows[0]:
+            rights = Rights.from_rows(catalogue, rows)
+        else:
+            rights = Rights.from_show_grants(catalogue, lines[name], rows)
+        assert rights
+        fed = module("grant", {"grantee": name, "mode": "exact", **as_options(rights)}, check=True)
+        assert not fed["changed"], fed["statements"]
