@@ -2,6 +2,6 @@
 
 from .client import Client, ServerSaid
 from .faults import Fault, FaultProxy
-from .launch import Sandbox, start
+from .launch import Replica, Sandbox, start
 
-__all__ = ["Client", "Fault", "FaultProxy", "Sandbox", "ServerSaid", "start"]
+__all__ = ["Client", "Fault", "FaultProxy", "Replica", "Sandbox", "ServerSaid", "start"]

@@ -1,8 +1,8 @@
 """Runs a sandbox ClickHouse server: `python -m tests.sandbox --version 26.9 --data DIR`, in the development
 environment.
 
-When it listens it prints one line of JSON: version, pid, http_port, https_port, url, https_url. SIGTERM or SIGINT
-ends it.
+When it listens it prints one line of JSON: version, pid, http_port, https_port, url, https_url; `replicas` has the
+latter four of each replica. SIGTERM or SIGINT ends it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--users-xml", type=Path, help="users.xml with the read-only entities, instead of ClickHouse's own"
     )
-    parser.add_argument("--http-port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--https-port", type=int, help="0: any free port; without it there is no HTTPS")
+    parser.add_argument(
+        "--http-port", type=int, nargs="+", default=[0], help="of each replica; 0, or none given: any free port"
+    )
+    parser.add_argument(
+        "--https-port", type=int, nargs="+", help="of each replica; 0: any free port; without it there is no HTTPS"
+    )
     parser.add_argument("--cert", default="", help="PEM certificate for HTTPS")
     parser.add_argument("--key", default="", help="its key")
     parser.add_argument("--client-ca", default="", help="CA of client certificates")
     parser.add_argument("--cluster", default="default", help="name of the one cluster")
+    parser.add_argument("--replicas", type=int, default=1, help="of the cluster; 26.9 only")
+    parser.add_argument(
+        "--replicated-access", action="store_true", help="the replicas share an access storage of type replicated"
+    )
     parser.add_argument("--display-secrets", action="store_true", help="display_secrets_in_show_and_select")
     parser.add_argument("--timezone", default="UTC")
     parser.add_argument(
@@ -51,7 +59,14 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--ready-file", type=Path, help="also write the line of JSON there")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.replicas < 1:
+        parser.error("--replicas: there is at least one")
+    if given.version in real_server.VERSIONS and (given.replicas > 1 or given.replicated_access):
+        parser.error(
+            f"a cluster of replicas needs 26.9: the server of {given.version} is ClickHouse's own, without Keeper"
+        )
+    return given
 
 
 def main() -> None:
@@ -59,6 +74,8 @@ def main() -> None:
     given = arguments()
     options = Options(
         cluster=given.cluster,
+        replicas=given.replicas,
+        replicated_access=given.replicated_access,
         display_secrets=given.display_secrets,
         timezone=given.timezone,
         certificate=given.cert,
@@ -83,28 +100,49 @@ def main() -> None:
         threading.Thread(target=watch, daemon=True).start()
     if given.version in real_server.VERSIONS:
         real = real_server.RealServer(
-            given.data, given.version, given.users_xml, given.http_port, given.https_port, options
+            given.data,
+            given.version,
+            given.users_xml,
+            given.http_port[0],
+            given.https_port[0] if given.https_port else None,
+            options,
         )
-        announce(given, real.http_port, real.https_port)
+        announce(given, [(real.http_port, real.https_port)])
         wait_for(end)
         real.close()
         return
     from .http_front import Front, tls_context  # only 26.9 needs the front and what it imports
     from .server import SandboxServer
 
-    clickhouse = SandboxServer(given.data, given.version, given.users_xml, options)
-    fronts = [Front(("127.0.0.1", given.http_port), clickhouse)]
-    if given.https_port is not None:
-        fronts.append(
-            Front(("127.0.0.1", given.https_port), clickhouse, tls_context(given.cert, given.key, given.client_ca))
-        )
+    servers: list[SandboxServer] = []
+    for number in range(1, given.replicas + 1):
+        directory = given.data if number == 1 else given.data / f"replica-{number}"
+        first = servers[0] if servers else None
+        servers.append(SandboxServer(directory, given.version, given.users_xml, options, first))
+    fronts: list[Front] = []
+    ports: list[tuple[int, int | None]] = []
+    for server, http_port, https_port in zip(
+        servers, padded(given.http_port, given.replicas), padded(given.https_port or [], given.replicas), strict=True
+    ):
+        fronts.append(Front(("127.0.0.1", http_port), server))
+        ports.append((fronts[-1].port, None))
+        if given.https_port is not None:
+            tls = tls_context(given.cert, given.key, given.client_ca)
+            fronts.append(Front(("127.0.0.1", https_port), server, tls))
+            ports[-1] = (ports[-1][0], fronts[-1].port)
     for front in fronts:
         front.start()
-    announce(given, fronts[0].port, fronts[1].port if len(fronts) > 1 else None)
+    announce(given, ports)
     wait_for(end)
     for front in fronts:
         front.shutdown()
-    clickhouse.close()
+    for server in reversed(servers):
+        server.close()
+
+
+def padded(ports: list[int], count: int) -> list[int]:
+    """A port for each replica; 0, any free one, where none is given."""
+    return (ports + [0] * count)[:count]
 
 
 def wait_for(end: threading.Event) -> None:
@@ -113,18 +151,18 @@ def wait_for(end: threading.Event) -> None:
         pass
 
 
-def announce(given: argparse.Namespace, http_port: int, https_port: int | None) -> None:
-    """Say where the server listens."""
-    line = json.dumps(
+def announce(given: argparse.Namespace, ports: list[tuple[int, int | None]]) -> None:
+    """Say where each replica listens: `ports` are those of HTTP and HTTPS."""
+    replicas = [
         {
-            "version": given.version,
-            "pid": os.getpid(),
             "http_port": http_port,
             "https_port": https_port,
             "url": f"http://127.0.0.1:{http_port}",
             "https_url": f"https://localhost:{https_port}" if https_port else None,
         }
-    )
+        for http_port, https_port in ports
+    ]
+    line = json.dumps({"version": given.version, "pid": os.getpid(), **replicas[0], "replicas": replicas})
     if given.ready_file:
         temporary = given.ready_file.with_suffix(".new")
         temporary.write_text(line + "\n")

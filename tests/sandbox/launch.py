@@ -21,57 +21,18 @@ from .faults import Fault, FaultProxy
 ROOT = Path(__file__).parents[2]
 
 
-class Sandbox:
-    """A running server. `url`, and with TLS `https_url` and `ca` (PEM file); `directory` holds its state."""
+class Replica:
+    """A replica of a running server's cluster. `directory` holds its state; `ca` is the authority's PEM file (TLS)."""
 
-    def __init__(self, version: str, directory: Path, options: list[str], authority: Authority | None) -> None:
-        """Start it; `options` are those of `python -m tests.sandbox`. Raises RuntimeError where it does not come up."""
-        self.version, self.directory, self.authority = version, directory, authority
-        self._options = options
-        self._start()
+    def __init__(self, ready: dict[str, Any], directory: Path, ca: str | None) -> None:
+        """`ready`: its ports and URLs, as the server announces them."""
+        self.directory, self.ca = directory, ca
+        self._listen(ready)
 
-    def _start(self, http_port: int = 0, https_port: int = 0) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.sandbox",
-            "--version",
-            self.version,
-            "--data",
-            str(self.directory),
-            *self._options,
-        ]
-        command += ["--http-port", str(http_port)]
-        if self.authority is not None:
-            certificate, key = self.authority.server()
-            ca = str(self.authority.ca)
-            command += [
-                "--https-port",
-                str(https_port),
-                "--cert",
-                str(certificate),
-                "--key",
-                str(key),
-                "--client-ca",
-                ca,
-            ]
-        # its own session, to be killed with its children; its stdin ends with this process, and so does it
-        self._process = subprocess.Popen(
-            [*command, "--end-with-stdin"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            text=True,
-            start_new_session=True,
-        )
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the sandbox ClickHouse {self.version} did not start (exit {self._process.wait()})")
-        self.ready: dict[str, Any] = json.loads(line)
-        self.url: str = self.ready["url"]
-        self.https_url: str | None = self.ready["https_url"]
-        self.ca: str | None = str(self.authority.ca) if self.authority else None
+    def _listen(self, ready: dict[str, Any]) -> None:
+        self.ready = ready
+        self.url: str = ready["url"]
+        self.https_url: str | None = ready["https_url"]
 
     @property
     def users_d(self) -> Path:
@@ -98,6 +59,63 @@ class Sandbox:
         """A client over HTTPS that verifies the server."""
         assert self.https_url
         return Client(self.https_url, user, password, ca=self.ca, **options)
+
+
+class Sandbox(Replica):
+    """A running server. `replicas` are those of its cluster, of which it is the first itself."""
+
+    def __init__(self, version: str, directory: Path, options: list[str], authority: Authority | None) -> None:
+        """Start it; `options` are those of `python -m tests.sandbox`. Raises RuntimeError where it does not come up."""
+        self.version, self.authority = version, authority
+        self.directory = directory
+        self._options = options
+        ready = self._start([], [])
+        super().__init__(ready, directory, str(authority.ca) if authority else None)
+        self.replicas: list[Replica] = [self]
+        for number, other in enumerate(ready["replicas"][1:], 2):
+            self.replicas.append(Replica(other, directory / f"replica-{number}", self.ca))
+
+    def _start(self, http_ports: list[int], https_ports: list[int]) -> dict[str, Any]:
+        """Start the server, on these ports of the replicas or any, and return what it announces."""
+        command = [
+            sys.executable,
+            "-m",
+            "tests.sandbox",
+            "--version",
+            self.version,
+            "--data",
+            str(self.directory),
+            *self._options,
+        ]
+        command += ["--http-port", *map(str, http_ports or [0])]
+        if self.authority is not None:
+            certificate, key = self.authority.server()
+            ca = str(self.authority.ca)
+            command += [
+                "--https-port",
+                *map(str, https_ports or [0]),
+                "--cert",
+                str(certificate),
+                "--key",
+                str(key),
+                "--client-ca",
+                ca,
+            ]
+        # its own session, to be killed with its children; its stdin ends with this process, and so does it
+        self._process = subprocess.Popen(
+            [*command, "--end-with-stdin"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the sandbox ClickHouse {self.version} did not start (exit {self._process.wait()})")
+        ready: dict[str, Any] = json.loads(line)
+        return ready
 
     @contextlib.contextmanager
     def faults(self, *faults: Fault) -> Iterator[FaultProxy]:
@@ -129,7 +147,12 @@ class Sandbox:
     def restart(self) -> None:
         """Stop it if it runs, and start it again over the same data and on the same ports."""
         self.stop()
-        self._start(self.ready["http_port"], self.ready["https_port"] or 0)
+        replicas = self.ready["replicas"]
+        self._listen(
+            self._start(
+                [replica["http_port"] for replica in replicas], [replica["https_port"] or 0 for replica in replicas]
+            )
+        )
 
 
 @contextlib.contextmanager
@@ -141,6 +164,8 @@ def start(
     users_xml: Path | None = None,
     display_secrets: bool = False,
     cluster: str = "default",
+    replicas: int = 1,
+    replicated_access: bool = False,
     timezone: str = "UTC",
     resolver: dict[str, list[str]] | None = None,
     trust_peer_header: bool = False,
@@ -148,12 +173,16 @@ def start(
     """A sandbox server of this version (`26.9`, `25.8`, `24.8`) while the block runs.
 
     `directory` keeps its state; without one it is gone afterwards. `tls` adds HTTPS on localhost under an authority
-    of its own.
+    of its own. `replicas` (26.9 only) are those of the cluster, each with its own data and its own access entities, or
+    with `replicated_access` one storage of access entities for all.
     The other options are those of the command line (`python -m tests.sandbox --help`). Raises RuntimeError if it does
-    not start.
+    not start, ValueError where the version has no cluster of replicas.
     """
+    if version != "26.9" and (replicas != 1 or replicated_access):
+        raise ValueError(f"a cluster of replicas needs 26.9: {version} is ClickHouse's own server, without Keeper")
     own = Path(tempfile.mkdtemp(prefix="sandbox-"))
     options = ["--cluster", cluster, "--timezone", timezone, "--resolver", json.dumps(resolver or {})]
+    options += ["--replicas", str(replicas)] + (["--replicated-access"] if replicated_access else [])
     options += ["--users-xml", str(users_xml)] if users_xml else []
     options += ["--display-secrets"] if display_secrets else []
     options += ["--trust-peer-header"] if trust_peer_header else []

@@ -10,7 +10,11 @@ class Options:
     """Options of a sandbox server; the defaults are ClickHouse's unless said otherwise."""
 
     cluster: str = "default"
-    """The one cluster, of one shard and one replica."""
+    """The one cluster, of one shard."""
+    replicas: int = 1
+    """How many replicas the shard has; 26.9 only."""
+    replicated_access: bool = False
+    """Whether the replicas share a `replicated` access storage; else each has a `local_directory` of its own."""
     display_secrets: bool = False
     """`display_secrets_in_show_and_select`."""
     display_name: str = "sandbox"

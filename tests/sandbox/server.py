@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from . import sql_text, users_xml
+from . import cluster, sql_text, users_xml
 from .access import AccessControl, AuthMethod, ServerError, SessionInfo, SessionRights, Table, User
 from .access import Options as AccessOptions
 from .access import hosts as access_hosts
@@ -52,8 +52,11 @@ TABLES = frozenset(
         "enabled_roles",
         "current_roles",
         "quota_usage",
+        "clusters",
     )
 )
+OF_SESSION = frozenset(("enabled_roles", "current_roles", "quota_usage"))
+"""Those of them that differ from session to session."""
 # Statements that may manage access: everything else goes to the engine unparsed
 _MAYBE_ACCESS = frozenset(
     ("create", "alter", "drop", "grant", "revoke", "rename", "move", "show", "set", "attach", "check", "execute")
@@ -146,35 +149,56 @@ class SandboxServer:
     """The server's state; `authenticate` and `run` are what a request needs. Both may be called from any thread."""
 
     def __init__(
-        self, directory: Path, version: str = "26.9", users: Path | None = None, options: Options | None = None
+        self,
+        directory: Path,
+        version: str = "26.9",
+        users: Path | None = None,
+        options: Options | None = None,
+        first: SandboxServer | None = None,
     ) -> None:
-        """`directory` keeps data and access entities over restarts; `users`: not ClickHouse's own users.xml."""
+        """`directory` keeps data and access entities over restarts; `users`: not ClickHouse's own users.xml.
+
+        `first`: the first replica of the cluster; without one, this is it.
+        """
         self.version = version
         self.options = options or Options()
         self.display_name = self.options.display_name
         self.timezone = self.options.timezone
-        self._lock = threading.RLock()
+        self.cluster: list[SandboxServer] = first.cluster if first else []
+        self.cluster.append(self)
+        self.number = len(self.cluster)
+        self.host, self.tcp_port = cluster.host_and_port(self.number, self.options.replicas)
+        # one statement at a time in the whole cluster
+        self._lock: threading.RLock = first._lock if first else threading.RLock()
         self._directory = directory.absolute()
+        self._tables: Path = first._tables if first else self._directory / "tables"
         for name in ("engine", "access", "tables", "configs"):
             (self._directory / name).mkdir(parents=True, exist_ok=True)
-        self._parser = Engine(version)
+        self._parser: Engine = first._parser if first else Engine(version)
         self.full_version = self._parser.query("SELECT version()", "RawBLOB").decode()
         self._pool = EnginePool(version, self._directory / "engine")
         users_file = users or self._directory / "users.xml"
         if users is None and not users_file.exists():
             users_file.write_text(users_xml.SHIPPED)
         self._users = UsersConfiguration(users_file, self._directory / "preprocessed_configs")
-        self.access = AccessControl(
+        self.access: AccessControl = AccessControl(
             self._directory / "access",
             self._parser,
             self._users.path,
-            AccessOptions(display_secrets=self.options.display_secrets, system_is_open=False),
+            AccessOptions(
+                display_secrets=self.options.display_secrets,
+                system_is_open=False,
+                storage="replicated" if self.options.replicated_access else "local_directory",
+            ),
+            first.access if first and self.options.replicated_access else None,
         )
         self._system = frozenset(
             row["name"] for row in self._parser.rows("SELECT name FROM system.tables WHERE database = 'system'")
         )
         self._sessions: dict[tuple[str, str], Session] = {}
         self._published: dict[str, object] = {}
+        self._elsewhere: dict[tuple[str, str], str] = {}
+        """The tables that were read from all replicas, with their structure."""
         self._rights_at: object = None
         self._known_rights: dict[tuple[str, tuple[str, ...] | None], SessionRights] = {}
         self._make_overlay()
@@ -183,15 +207,15 @@ class SandboxServer:
         """End the engines; everything is on disk already."""
         with self._lock:
             self._pool.close()
-            self._parser.close()
+            if self.number == 1:
+                self._parser.close()
 
     # Login
 
     def authenticate(self, login: Credentials, peer: str) -> str:
         """The user's name. Raises EngineError 516, the same for every reason, so that nothing is learned from it."""
         with self._lock:
-            if self._users.changed():
-                self.access.load_users_xml(self._users.path)
+            self._reload_users()
             user = self.access.find_user(login.user)
         if (
             user is not None
@@ -207,6 +231,10 @@ class SandboxServer:
         if login.user == "default" and login.basic:
             raise EngineError(194, "REQUIRED_PASSWORD", text + _FORGOT)
         raise EngineError(516, "AUTHENTICATION_FAILED", text)
+
+    def _reload_users(self) -> None:
+        if self._users.changed():
+            self.access.load_users_xml(self._users.path)
 
     def _admits(self, user: User, peer: str) -> bool:
         """Whether the user's hosts admit this address: a NAME by what it resolves to, REGEXP and LIKE by the
@@ -263,14 +291,11 @@ class SandboxServer:
                     lasting, session = self._session(query)
                 except (EngineError, ServerError) as error:
                     raise EngineError(error.code, error.name, error.message, early=True) from error
-                cluster = sql_text.on_cluster(statement) if statement.keyword in _ON_CLUSTER else None
-                if cluster is not None:
-                    start, end, name = cluster
-                    self._check_cluster(name, session, query)
-                    text = sql_text.splice(text, [(start, end, "")])
-                    statement = sql_text.read(text)
-                answer = self._run_statement(text, statement, session, query)
-                return answer if cluster is None else self._cluster_answer(statement, query)
+                place = sql_text.on_cluster(statement) if statement.keyword in _ON_CLUSTER else None
+                if place is None:
+                    return self._run_statement(text, statement, session, query)
+                text = sql_text.splice(text, [(*place[:2], "")])
+                return self._run_on_cluster(place[2], text, sql_text.read(text), session, query)
             except ServerError as error:
                 raise EngineError(error.code, error.name, error.message) from error
             except EngineError as error:
@@ -323,7 +348,57 @@ class SandboxServer:
             if name not in granted:
                 raise ServerError(512, "SET_NON_GRANTED_ROLE", f"Role {name} should be granted to set as a current")
 
-    def _check_cluster(self, name: str, session: Session, query: Query) -> None:
+    def _run_on_cluster(
+        self, name: str, text: str, statement: sql_text.Statement, session: Session, query: Query
+    ) -> Answer:
+        """Run a statement, whose ON CLUSTER has been cut out, on every replica.
+
+        Rights are judged here; each replica then runs it as its own, as a server's DDLWorker does.
+        """
+        canonical = ""
+        if statement.keyword in _MAYBE_ACCESS:
+            canonical = self._canonical(text[: statement.end], query)
+        is_access = bool(canonical) and self.access.is_access_statement(canonical)
+        ignored = "ignore_on_cluster_for_replicated_access_entities_queries"
+        if is_access and self.options.replicated_access and self._value_of(ignored, session, query) == "1":
+            return self._run_statement(text, statement, session, query)
+        self._check_cluster(name, session)
+        mode = self._value_of("distributed_ddl_output_mode", session, query)
+        info = self._info(session, query)
+        if is_access:
+            self._judge(canonical, session, query)
+            self.access.judge(canonical, info)
+
+        def run(server: SandboxServer) -> None:
+            if is_access:
+                server.access.execute(canonical, replace(info, checked=True))
+            elif server is not self:
+                server.run_internally(text, info.database, query.parameters)
+            else:
+                self._run_statement(text, statement, session, query)
+
+        servers = self.cluster
+        if not is_access:  # the session's engine judges, so it comes first
+            servers = [self, *(server for server in servers if server is not self)]
+        table = cluster.run_everywhere(servers, run, mode)
+        if mode == "none":
+            return Answer(b"", None)
+        format_name = statement.format or query.default_format
+        return Answer(self._format(table, format_name, query), format_name)
+
+    def _value_of(self, name: str, session: Session, query: Query) -> str:
+        """What a setting is for this request."""
+        request = {"before": self._before(session, query), "format": "RawBLOB", "database": "default"}
+        sql = f"SELECT toString(getSetting({string_literal(name)}))"
+        return self._engine(session).call(request, sql.encode())[1].decode().replace("true", "1").replace("false", "0")
+
+    def run_internally(self, text: str, database: str, parameters: dict[str, str]) -> None:
+        """Run a statement that is no access statement with all rights."""
+        engine = self._pool.use(self._bootstrap_config())
+        before = [f"SET param_{name} = {string_literal(value)}" for name, value in parameters.items()]
+        engine.call({"before": before, "format": "Null", "database": database}, text.encode("latin-1"))
+
+    def _check_cluster(self, name: str, session: Session) -> None:
         """Raise EngineError where there is no such cluster, or the session may not run statements on clusters."""
         if name != self.options.cluster:
             raise EngineError(701, "CLUSTER_DOESNT_EXIST", f"Requested cluster '{name}' not found.")
@@ -331,19 +406,6 @@ class SandboxServer:
         rights = self.access.session_rights(SessionInfo(session.user, session.roles))
         if not rights.contains(Element(self.access.privileges.mask("CLUSTER"))):
             raise _denied(session, "CLUSTER ON *.*")
-
-    def _cluster_answer(self, statement: sql_text.Statement, query: Query) -> Answer:
-        """What ON CLUSTER answers: one line for the cluster's one host."""
-        columns = [
-            ("host", "String"),
-            ("port", "UInt16"),
-            ("status", "Int64"),
-            ("error", "String"),
-            ("num_hosts_remaining", "UInt64"),
-            ("num_hosts_active", "UInt64"),
-        ]
-        format_name = statement.format or query.default_format
-        return Answer(self._format(Table(columns, [("localhost", 9000, 0, "", 0, 0)]), format_name, query), format_name)
 
     def _session(self, query: Query) -> tuple[Session, Session]:
         """The session the request belongs to, and the one it runs in: the same but for its own database and roles."""
@@ -471,7 +533,16 @@ class SandboxServer:
         if statement.keyword == "kill" or [token.lower for token in statement.tokens[:2]] == ["show", "processlist"]:
             self._may_read("processes", session)
         if statement.keyword in _REWRITTEN:
-            named = sql_text.system_tables(statement, self._system, self._database(session) == "system")
+            reads: list[sql_text.ClusterRead] = []
+            if statement.keyword != "create":
+                reads, there = self._cluster_changes(text, statement, session)
+                changes += there
+                engine = self._engine(session)  # a read may have made a table, which takes another process
+            named = [
+                place
+                for place in sql_text.system_tables(statement, self._system, self._database(session) == "system")
+                if not any(read.start <= place[0] < read.end for read in reads)
+            ]
             for table in dict.fromkeys(table for _other, _other, table in named):
                 self._may_read(table, session)
             for schema, dot, view in zip(statement.tokens, statement.tokens[1:], statement.tokens[2:], strict=False):
@@ -605,24 +676,29 @@ class SandboxServer:
 
     def _manage_access(self, canonical: str, statement: sql_text.Statement, session: Session, query: Query) -> Answer:
         """Check a statement on the engine under the session's rights, then let the access model carry it out."""
-        engine = self._engine(session)
-        before = self._before(session, query)
-        checked = self.access.check_statement(canonical)
-        if checked is not None:
-            try:
-                engine.call(
-                    {"before": before, "format": "Null", "database": self._database(session)},
-                    checked.encode("utf-8", "surrogateescape"),
-                )
-            except EngineError as error:
-                # chDB is built without bcrypt and SSH; the privileges have been looked at before that shows
-                if error.code not in _PASSED and not (error.code == 344 and " built without " in error.message):
-                    raise
+        self._judge(canonical, session, query)
         table = self.access.execute(canonical, self._info(session, query))
         if table is None:
             return Answer(b"", None)
         format_name = statement.format or query.default_format
         return Answer(self._format(table, format_name, query), format_name, {"read_rows": len(table.rows)})
+
+    def _judge(self, canonical: str, session: Session, query: Query) -> None:
+        """Raise EngineError where the session's engine refuses a statement that manages access."""
+        engine = self._engine(session)
+        before = self._before(session, query)
+        checked = self.access.check_statement(canonical)
+        if checked is None:
+            return
+        try:
+            engine.call(
+                {"before": before, "format": "Null", "database": self._database(session)},
+                checked.encode("utf-8", "surrogateescape"),
+            )
+        except EngineError as error:
+            # chDB is built without bcrypt and SSH; the privileges have been looked at before that shows
+            if error.code not in _PASSED and not (error.code == 344 and " built without " in error.message):
+                raise
 
     def _info(self, session: Session, query: Query) -> SessionInfo:
         return SessionInfo(session.user, session.roles, self._database(session), time.time(), dict(query.settings))
@@ -657,11 +733,16 @@ class SandboxServer:
             structure = ", ".join(
                 f"`{column['name']}` {column['type']} COMMENT {string_literal(column['comment'])}" for column in columns
             )
-            file = string_literal(str(self._directory / "tables" / f"{table}.jsonl"))
-            (self._directory / "tables" / f"{table}.jsonl").touch()
-            engine.query(
-                f"CREATE OR REPLACE TABLE {OVERLAY}.{table} ({structure}) ENGINE = File(JSONCompactEachRow, {file})"
-            )
+            (self._tables / f"{self.number}.{table}.jsonl").touch()
+            for name, number in ((table, str(self.number)), (_all_replicas("system", table), "*")):
+                self._file_table(
+                    engine, name, structure, "JSONCompactEachRow", self._tables / f"{number}.{table}.jsonl"
+                )
+
+    @staticmethod
+    def _file_table(engine: Engine, name: str, structure: str, format_name: str, files: Path) -> None:
+        source = f"File({format_name}, {string_literal(str(files))})"
+        engine.query(f"CREATE OR REPLACE TABLE {OVERLAY}.{backquote(name)} ({structure}) ENGINE = {source}")
 
     def _bootstrap_config(self) -> Path:
         users = self._directory / "configs" / "bootstrap.users.xml"
@@ -677,17 +758,90 @@ class SandboxServer:
         for name in names:
             mark = (
                 self.access.version,
-                (session.user, tuple(session.roles or ()))
-                if name in ("enabled_roles", "current_roles", "quota_usage")
-                else None,
+                (session.user, tuple(session.roles or ())) if name in OF_SESSION else None,
             )
             if self._published.get(name) != mark:
-                table = self.access.table(name, SessionInfo(session.user, session.roles, "", time.time(), {}))
-                file = self._directory / "tables" / f"{name}.jsonl"
+                if name == "clusters":
+                    table = cluster.clusters_table(self.cluster, self, self.access.columns(name))
+                else:
+                    table = self.access.table(name, SessionInfo(session.user, session.roles, "", time.time(), {}))
+                file = self._tables / f"{self.number}.{name}.jsonl"
                 new = file.with_suffix(".new")
                 new.write_text(_json_lines(table), "utf-8", "surrogateescape")
                 os.replace(new, file)
                 self._published[name] = mark
+
+    def _from_all_replicas(self, database: str, table: str, session: Session) -> str:
+        """The name of the table, made current, that holds what this table has on each replica; there the reader is
+        `default`, as with a cluster that has no `secret`. Raises EngineError."""
+        is_access = database == "system" and table in TABLES
+        for server in self.cluster:
+            reader = session if server is self else Session("default")
+            server._reload_users()
+            if is_access:
+                server._publish({table}, reader)
+                continue
+            source = f"{backquote(database)}.{backquote(table)}"
+            engine = server._engine(reader)
+            if server is self:
+                columns = engine.call({"format": "JSONEachRow"}, f"DESCRIBE TABLE {source}".encode())[1]
+            rows = engine.call({"format": "Native"}, f"SELECT * FROM {source}".encode())[1]
+            (self._tables / f"{server.number}.{database}.{table}.native").write_bytes(rows)
+        name = _all_replicas(database, table)
+        if not is_access:
+            described = [json.loads(line) for line in columns.splitlines()]
+            structure = ", ".join(
+                f"{backquote(column['name'])} {column['type']} COMMENT {string_literal(column['comment'])}"
+                for column in described
+                if column["default_type"] in ("", "DEFAULT")  # the others are not in SELECT *
+            )
+            if self._elsewhere.get((database, table)) != structure:
+                files = self._tables / f"*.{database}.{table}.native"
+                self._file_table(self._pool.use(self._bootstrap_config()), name, structure, "Native", files)
+                self._elsewhere[database, table] = structure
+        return f"{OVERLAY}.{backquote(name)}"
+
+    def _cluster_changes(
+        self, text: str, statement: sql_text.Statement, session: Session
+    ) -> tuple[list[sql_text.ClusterRead], list[tuple[int, int, str]]]:
+        """A query's reads from the cluster, and the changes that point them at tables of the overlay, and hostName()
+        and tcpPort() at the replica that a row is of. Raises EngineError."""
+        reads = [read for read in sql_text.cluster_reads(statement) if read.cluster == self.options.cluster]
+        if reads:
+            rights = self.access.session_rights(SessionInfo(session.user, session.roles))
+            if not rights.contains(Element(self.access.privileges.mask("READ"), ("REMOTE",))):
+                raise _denied(session, "READ ON REMOTE")
+        changes = sql_text.with_functions(text, statement, cluster.functions_here(self))
+        for read in sorted(reads, key=lambda read: read.scope[0] - read.scope[1]):  # the outer SELECT first
+            if read.table is None:
+                raise EngineError(48, "NOT_IMPLEMENTED", "The sandbox reads only tables from a cluster.")
+            database, table = read.table[0] or self._database(session), read.table[1]
+            if database == "system":
+                self._may_read(table, session)
+            if not read.all_replicas:  # the shard's nearest replica is this one
+                source = f"{backquote(database)}.{backquote(table)}"
+                if database == "system" and table in TABLES:
+                    self._publish({table}, session)
+                    source = f"{OVERLAY}.{table}"
+                changes.append((read.start, read.end, source))
+                continue
+            changes.append((read.start, read.end, self._from_all_replicas(database, table, session)))
+            there = sql_text.with_functions(text, statement, cluster.functions_there(self.cluster))
+            start, end = read.scope
+            there = [change for change in there if start <= change[0] < end]
+            there += [
+                (token.start, token.end, f"({cluster.NUMBER} AS {token.text})")
+                for token in statement.tokens
+                if token.text == "_shard_num" and start <= token.start < end
+            ]
+            replaced = {change[0] for change in there}
+            changes = [change for change in changes if change[0] not in replaced] + there
+        return reads, changes
+
+
+def _all_replicas(database: str, table: str) -> str:
+    """The table of the overlay that holds what this table has on each replica."""
+    return f"all replicas: {database}.{table}"
 
 
 _FORGOT = """

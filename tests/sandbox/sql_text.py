@@ -184,6 +184,95 @@ def system_tables(statement: Statement, names: frozenset[str], in_system: bool) 
     return places
 
 
+@dataclass(frozen=True)
+class ClusterRead:
+    """A `cluster(...)` or `clusterAllReplicas(...)` in a query, and the part of the query that runs on the replicas."""
+
+    start: int
+    end: int
+    all_replicas: bool
+    cluster: str
+    table: tuple[str, str] | None
+    """Database ('' for the current one) and table; None for what is no table's name."""
+    scope: tuple[int, int]
+    """Where the SELECT begins and ends that reads from it: there, hostName() is the replica's."""
+
+
+def cluster_reads(statement: Statement) -> list[ClusterRead]:
+    """The reads from a cluster, in the order of the text."""
+    found = statement.tokens
+    return [
+        _cluster_read(found, at)
+        for at, token in enumerate(found[:-2])
+        if token.kind == "word"
+        and token.lower in ("cluster", "clusterallreplicas")
+        and found[at + 1].text == "("
+        and (at == 0 or found[at - 1].text != ".")
+    ]
+
+
+def _cluster_read(found: tuple[Token, ...], at: int) -> ClusterRead:
+    arguments: list[list[Token]] = [[]]
+    depth, end = 1, at + 2
+    while end < len(found):
+        text = found[end].text
+        depth += (text == "(") - (text == ")")
+        if depth == 0:
+            break
+        if text == "," and depth == 1:
+            arguments.append([])
+        else:
+            arguments[-1].append(found[end])
+        end += 1
+    first, last = _select_around(found, at)
+    name, *where = arguments
+    return ClusterRead(
+        found[at].start,
+        found[min(end, len(found) - 1)].end,
+        found[at].lower != "cluster",
+        unquoted(name[0]) if name else "",
+        _table_of(where),
+        (found[first].start, found[last].end),
+    )
+
+
+def _table_of(arguments: list[list[Token]]) -> tuple[str, str] | None:
+    """The table that the arguments after the cluster's name write: `db.t`, `'db.t'`, `t`, or `db, t`."""
+    if not arguments:
+        return "system", "one"
+    names = [[unquoted(token) for token in argument if token.text != "."] for argument in arguments[:2]]
+    if any(token.text == "(" for argument in arguments[:2] for token in argument):
+        return None
+    if len(names) == 1 and len(names[0]) == 1:
+        database, dot, table = names[0][0].rpartition(".")
+        return (database, table) if dot else ("", names[0][0])
+    parts = [part for argument in names for part in argument]
+    return (parts[0], parts[1]) if len(parts) == 2 else None
+
+
+def _select_around(found: tuple[Token, ...], at: int) -> tuple[int, int]:
+    """The first and the last token of the SELECT that has token number `at` in its FROM."""
+
+    def ends(index: int) -> bool:
+        token = found[index]
+        if token.kind != "word" or token.lower not in ("union", "intersect", "except"):
+            return False
+        after = next((later.lower for later in found[index + 1 :] if later.text != "("), "")
+        return after in ("select", "with", "all", "distinct")  # and not SELECT * EXCEPT (name)
+
+    ranges = []
+    for step, opening, closing in ((-1, ")", "("), (1, "(", ")")):
+        depth, index = 0, at
+        while 0 <= index + step < len(found):
+            text = found[index + step].text
+            if depth == 0 and (text == closing or ends(index + step)):
+                break
+            depth += (text == opening) - (text == closing)
+            index += step
+        ranges.append(index)
+    return ranges[0], ranges[1]
+
+
 def with_parameters(text: str, value: Callable[[str], str]) -> str:
     """`text` with `{name:Type}` written out: an Identifier quoted, anything else as a string. `value` gives a
     parameter's text.

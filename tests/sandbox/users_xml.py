@@ -56,7 +56,8 @@ _SERVER_SETTINGS = {
 
 
 def config(users: Path, directory: Path, cluster: str, display_secrets: bool, timezone: str) -> str:
-    """The config.xml of an engine process over `directory` with this users.xml."""
+    """The config.xml of an engine process over `directory` with this users.xml. What reads from the cluster never
+    reaches the engine, which only has to know the cluster's name."""
     replica = "<shard><replica><host>localhost</host><port>9000</port></replica></shard>"
     return f"""<clickhouse>
     <logger><level>none</level></logger>

@@ -101,7 +101,9 @@ class AccessControl:
         )
         self.settings = SettingTypes(engine.rows, options.custom_settings_prefixes)
         self.timezone = str(engine.rows("SELECT timezone() AS zone")[0]["zone"])
-        self._journal = replicated._journal if replicated else Journal(directory / "access.jsonl", self.privileges)
+        self._journal: Journal = (
+            replicated._journal if replicated else Journal(directory / "access.jsonl", self.privileges)
+        )
         self._columns: dict[str, list[tuple[str, str]]] = {}
         self._loaded = 0
         self.load_users_xml(users_xml_path)
@@ -173,7 +175,7 @@ class AccessControl:
     def _ids(self, names: Names, session: SessionInfo, roles_only: bool = False) -> Ids:
         def one(name: str) -> str:
             if name == CURRENT_USER:
-                return self.get(User, session.user).id
+                name = session.user
             user = None if roles_only else self.find(User, name)
             return user.id if user else self.get(Role, name).id
 
@@ -258,6 +260,18 @@ class AccessControl:
         with self._journal.statement():
             self._change(statement, session)
         return None
+
+    def judge(self, canonical_sql: str, session: SessionInfo) -> None:
+        """Raise ServerError where a server would not send this statement ON CLUSTER to the replicas.
+
+        It looks up first what it grants and to whom, default roles and settings (InterpreterGrantQuery,
+        InterpreterCreateUserQuery); all else is left to each replica.
+        """
+        statement = parse(canonical_sql)
+        if isinstance(statement, Create):
+            self._references(statement, session, on_cluster=True)
+        elif isinstance(statement, Grant):
+            self._granted(statement, session)
 
     def _change(self, statement: Statement, session: SessionInfo) -> None:
         if isinstance(statement, Create):
@@ -407,10 +421,11 @@ class AccessControl:
 
         self._update(self._existing(statement.kind, names, statement.storage, statement.if_exists), change)
 
-    def _references(self, statement: Create, session: SessionInfo) -> None:
+    def _references(self, statement: Create, session: SessionInfo, on_cluster: bool = False) -> None:
         """Raise ServerError where the statement refers to what does not exist, whether or not it changes anything.
 
-        (GRANTEES of new users are looked up when the users are there.)
+        (GRANTEES of new users are looked up when the users are there.) `on_cluster`: only what is looked up before the
+        replicas get the statement.
         """
         for roles in (statement.default_roles, statement.roles):
             if roles is not None:
@@ -419,7 +434,7 @@ class AccessControl:
                     self._check_admin_option(ids.ids, session)
         if statement.settings is not None:
             self._change_settings([], statement.settings, True)
-        for names in (statement.grantees if statement.alter else None, statement.to):
+        for names in () if on_cluster else (statement.grantees if statement.alter else None, statement.to):
             if names is not None:
                 self._ids(names, session)
 
@@ -676,7 +691,8 @@ class AccessControl:
             mask = allowed
         return [Element(mask, names, columns, piece.wildcard, statement.option, statement.revoke)] if mask else []
 
-    def _grant(self, statement: Grant, session: SessionInfo) -> None:
+    def _granted(self, statement: Grant, session: SessionInfo) -> tuple[list[Grantee], list[Element], Ids | None]:
+        """To whom the statement grants or revokes what, privileges and roles. Raises ServerError 497, 192 or 511."""
         grantees = self._matching(self._ids(statement.grantees, session))
         elements = self.elements(statement, session.database)
         if statement.current:
@@ -684,7 +700,12 @@ class AccessControl:
         roles = self._ids(statement.roles, session, True) if statement.roles else None
         if statement.roles and not statement.revoke and roles and roles.all:
             roles = Ids(ids=[role.id for role in self.all_of(Role) if roles.match(role.id)])
-        self._check_grant(statement, elements, roles, grantees, session)
+        if not session.checked:
+            self._check_grant(statement, elements, roles, grantees, session)
+        return grantees, elements, roles
+
+    def _grant(self, statement: Grant, session: SessionInfo) -> None:
+        grantees, elements, roles = self._granted(statement, session)
 
         def change(grantee: Grantee) -> None:
             if statement.replace and statement.roles is None:
@@ -836,7 +857,7 @@ class AccessControl:
 
     def _check_admin_option(self, roles: Iterable[str], session: SessionInfo) -> None:
         """Raise ServerError 497 unless the session may hand out these roles (ContextAccess::checkAdminOption)."""
-        if self.session_rights(session).contains(Element(self.privileges.mask("ROLE ADMIN"))):
+        if session.checked or self.session_rights(session).contains(Element(self.privileges.mask("ROLE ADMIN"))):
             return
         enabled = self.enabled_roles(self.get(User, session.user), session.enabled_roles)
         for role in roles:

@@ -20,6 +20,7 @@ class Options:
     """Server settings that access control looks at, with ClickHouse's defaults."""
 
     storage: str = "local_directory"
+    """The name, and the type, of the writable storage: `local_directory` or `replicated`."""
     users_xml_storage: str = "users_xml"
     default_password_type: str = "sha256_password"
     bcrypt_workfactor: int = 12
@@ -47,6 +48,9 @@ class SessionInfo:
     database: str = "default"
     now: float = 0
     settings: dict[str, str] = field(default_factory=dict)
+    checked: bool = False
+    """Whether rights were judged elsewhere, as for a statement ON CLUSTER: the server it arrived at judges, the others
+    just run it, and need not know the user."""
 
 
 @dataclass

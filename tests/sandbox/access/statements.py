@@ -281,6 +281,13 @@ class _Parser(Cursor):
         self.spans.append((token.start, self.tokens[self.at - 1].end, stub))
         return name
 
+    def user_or_role(self, stub: str) -> str:
+        """One name, or CURRENT_USER: chDB does not come back from ALTER USER ... GRANTEES CURRENT_USER."""
+        if self.token.kind == "name" and self.token.text == "CURRENT_USER":
+            self.reference(stub)
+            return CURRENT_USER
+        return self.reference(stub)
+
     def names(self, stub: str) -> Names:
         """`ALL | ANY | NONE | names [EXCEPT names]`."""
         result = Names()
@@ -290,16 +297,12 @@ class _Parser(Cursor):
                 return
             if self.keyword("ALL") or self.keyword("ANY"):
                 result.all = True
-            elif self.take("CURRENT_USER"):
-                result.names.append(CURRENT_USER)
             else:
-                result.names.append(self.reference(stub))
+                result.names.append(self.user_or_role(stub))
 
         def excluded() -> None:
-            if self.take("CURRENT_USER"):
-                result.excluded.append(CURRENT_USER)
-            elif not self.keyword("NONE"):
-                result.excluded.append(self.reference(stub))
+            if not self.keyword("NONE"):
+                result.excluded.append(self.user_or_role(stub))
 
         self.list(one)
         if self.take("EXCEPT"):

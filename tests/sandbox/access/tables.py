@@ -213,9 +213,10 @@ def _row_policies(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
 
 def _directories(access: AccessControl, session: SessionInfo) -> Iterable[Row]:
     options = access.options
+    params = {"local_directory": '{"path":"access"}', "replicated": '{"zookeeper_path":"\\/clickhouse\\/access\\/"}'}
     return (
         {"name": options.users_xml_storage, "type": "users_xml", "params": '{"path":"users.xml"}', "precedence": 1},
-        {"name": options.storage, "type": "local_directory", "params": '{"path":"access"}', "precedence": 2},
+        {"name": options.storage, "type": options.storage, "params": params[options.storage], "precedence": 2},
     )
 
 
