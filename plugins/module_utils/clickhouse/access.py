@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import grant
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import (
+    READ_ONLY_STORAGES,
     Change,
     Current,
     Document,
@@ -384,10 +385,13 @@ def folded(wished: Sequence[tuple[Item, Wish]], state: Mapping[str, Mapping[str,
     }
     result = []
     for item, wish in wished:
+        if wish.name not in owners:
+            result.append((item, wish))
+            continue
         document = dict(wish.document)
-        if wish.name in owners and wish.kind == "grant":
+        if wish.kind == "grant":
             del document["roles"]
-        elif wish.name in owners and wish.kind in ("user", "role"):
+        elif wish.kind in ("user", "role"):
             current = state.get(wish.kind, {}).get(wish.name)
             had = current.document["roles"] if current else []
             document["roles"] = grant.roles_after(had, said[wish.name])
@@ -431,13 +435,13 @@ def planned(
     wished: Sequence[tuple[Item, Wish]],
     state: Currents,
     server: Server,
-    target: Callable[[Wish, Current | None], Target],
+    cluster: Callable[[Wish, Current | None], str | None],
     known: Sequence[WishError] = (),
     users: Collection[str] = (),
 ) -> Plan:
     """Plan all changes.
 
-    :param target: ``(wish, what is there) -> where its statements run``
+    :param cluster: ``(wish, what is there) -> the cluster its statements run on``
     :param known: what is wrong with the wishes already
     :param users: the names of the users that exist
     :raises Refused: with all of that, and with every wish that the server's state does not allow
@@ -450,6 +454,7 @@ def planned(
     )
     made = Plan([], (), {(wish.kind, wish.name): item for item, wish in wished})
     errors = list(known)
+    targets: dict[str | None, Target] = {}
     for item, wish in wished:
         entity_type = TYPES[wish.kind]
         there = {replica: kinds.get(wish.kind, {}).get(wish.name) for replica, kinds in state.items()}
@@ -464,7 +469,8 @@ def planned(
                 wish, notes = entity_type.settle(server, wish, current)
                 made.notes += notes
                 made.secrets[wish.kind, wish.name] = wish.extra.get("password", "none")
-            where = replace(target(wish, current), coming=coming)
+            on = cluster(wish, current)
+            where = targets.get(on) or targets.setdefault(on, Target(on, coming))
             change = plan(entity_type, wish, there, where, server)
             made.changes.append(change)
             if wish.kind == "role" and wish.name in users and any(one.phase in _GIVEN for one in change.statements):
@@ -485,16 +491,18 @@ def _ranks(wished: Iterable[tuple[Item, Wish]]) -> dict[tuple[str, str], tuple[i
     }
     depths: dict[str, int] = {}
     for start in parents:
-        way = {start: None}  # a circle that is there already ends where it began
+        way = [start] if start not in depths else []
+        inside = set(way)  # a circle that is there already ends where it began
         while way:
-            name = next(reversed(way))
-            further = [parent for parent in parents[name] if parent in parents and parent not in way]
+            name = way[-1]
+            further = [parent for parent in parents[name] if parent in parents and parent not in inside]
             missing = next((parent for parent in further if parent not in depths), None)
             if missing is None:
                 depths[name] = 1 + max((depths[parent] for parent in further), default=-1)
-                del way[name]
+                inside.remove(way.pop())
             else:
-                way[missing] = None
+                way.append(missing)
+                inside.add(missing)
     return {
         (wish.kind, wish.name): (kinds[wish.kind], depths[wish.name] if wish.kind == "settings_profile" else 0)
         for _item, wish in wished
@@ -555,15 +563,14 @@ def before_and_after(state: Mapping[str, Mapping[str, Current]], plan: Plan) -> 
 # -- where ----------------------------------------------------------------------------------------------------------
 
 
-def place(cluster: str | None, rows: Rows, wish: Wish, current: Current | None) -> Target:
-    """Where the statements about an entity run.
+def cluster_of(cluster: str | None, rows: Rows, wish: Wish, current: Current | None) -> str | None:
+    """Return the cluster that the statements about an entity run on; ``None`` for the connected server alone.
 
     Replicated access storage carries a change to all replicas by itself, so ON CLUSTER would make it twice.
     """
-    if wish.kind in ("database", "named_collection"):
-        return Target(cluster)  # these are not in access storages
+    if cluster is None or wish.kind in ("database", "named_collection"):  # the latter are not in access storages
+        return cluster
     storage = current.storage if current else wish.storage
     if not storage:
-        writable = [name for name, kind in rows.storages.items() if kind not in ("users_xml", "users.xml", "ldap")]
-        storage = writable[0] if writable else ""
-    return Target(None if rows.storages.get(storage) == "replicated" else cluster)
+        storage = next((name for name, kind in rows.storages.items() if kind not in READ_ONLY_STORAGES), "")
+    return None if rows.storages.get(storage) == "replicated" else cluster

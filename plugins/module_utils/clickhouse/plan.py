@@ -46,9 +46,7 @@ def plan(
     """
     ours, *others = currents.values()
     there = next((current for current in (ours, *others) if current is not None), None)
-    if there is None:
-        target = replace(target, lenient=False, differs=False)
-    else:
+    if there is not None and others:
         documents = [current.document if current else None for current in (ours, *others)]
         target = replace(target, lenient=None in documents, differs=any(one != documents[0] for one in documents))
     if not wish.present:

@@ -73,7 +73,7 @@ def run(kind: str) -> NoReturn:
         if not (wish.extra.get("gone") and not any(kinds[kind] for kinds in state.values())):
             _see_references(module, server, wish, state)
         ours = next(iter(replicas.values()))
-        plan = access.planned(wished, state, server, partial(access.place, cluster, ours))
+        plan = access.planned(wished, state, server, partial(access.cluster_of, cluster, ours))
         _guard(module, server, state, wished, plan)
         (change,) = plan.changes
         result: dict[str, Any] = {"entity": shown(change.after), "diff": _diff([change])}
@@ -173,7 +173,7 @@ def run_access() -> NoReturn:
         wished = access.folded(wished, here)
         errors += access.circles(wished, here, names["user"])
         wished += gone
-        plan = access.planned(wished, state, server, partial(access.place, cluster, ours), errors, names["user"])
+        plan = access.planned(wished, state, server, partial(access.cluster_of, cluster, ours), errors, names["user"])
         _guard(module, server, state, wished, plan)
         changes = [change for change in plan.changes if change.statements]
         result: dict[str, Any] = {
