@@ -132,6 +132,7 @@ class Session:
         logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # what it logs, the errors say
         clickhouse_common.set_setting("autogenerate_session_id", False)
         clickhouse_common.set_setting("use_protocol_version", False)  # asks the server once more, for nothing we read
+        clickhouse_common.set_setting("invalid_setting_action", "send")  # what may not be set is the server's to say
         try:
             self._client = clickhouse_connect.get_client(
                 host=login.host,
