@@ -38,24 +38,29 @@ def _page(kind: str) -> str:
     raise ValueError(f"clickhouse_{kind} has no DOCUMENTATION")
 
 
-def _options(page: str) -> dict[str, str]:
-    """The text of each option in a page or fragment."""
+def _options(page: str) -> dict[str, dict[str, str]]:
+    """The options of a page or fragment: of each, its keys (``description``, ``type``, ...) with their text."""
     block = re.search(r"^options:\n((?:  .*\n|\n)*)", page, re.MULTILINE)
-    if block is None:
-        return {}
-    parts = re.split(r"^  (\w+):\n", block[1], flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {name: _blocks(text, 4) for name, text in _blocks(block[1], 2).items()} if block else {}
+
+
+def _blocks(text: str, indent: int) -> dict[str, str]:
+    """The keys of a mapping at this indentation, each with its whole text."""
+    starts = list(re.finditer(rf"^ {{{indent}}}(\w+):", text, re.MULTILINE))
+    ends = [start.start() for start in starts[1:]] + [len(text)]
+    return {start[1]: text[start.start() : end] for start, end in zip(starts, ends, strict=True)}
 
 
 def _nested(plural: str, kind: str, what: str) -> str:
     """One list option, and the options of the kind's module as its suboptions."""
     page = _page(kind)
-    options: dict[str, str] = {}
+    options: dict[str, dict[str, str]] = {}
     for fragment in re.findall(r"hardened\.clickstack\.clickhouse\.(\w+)", page):
         options.update(_options(getattr(Shared, fragment.upper())))
-    for name, text in _options(page).items():
-        # an option that a fragment has too only adds to it
-        options[name] = text + "".join(line for line in options.get(name, "").splitlines(True) if _adds(line, text))
+    for name, keys in _options(page).items():
+        options[name] = {**options.get(name, {}), **keys}  # a page may say a fragment's option in its own words
+    for once in _ONCE:
+        options.pop(once, None)
     lines = [
         f"  {plural}:",
         "    description:",
@@ -66,18 +71,9 @@ def _nested(plural: str, kind: str, what: str) -> str:
         "    suboptions:",
     ]
     text = "\n".join(lines) + "\n"
-    for name, body in options.items():
-        if name not in _ONCE:
-            text += textwrap.indent(f"  {name}:\n{body}", "    ")
-    return re.sub(
-        r"\bO\((\w+)", lambda at: f"O({plural}[].{at[1]}" if at[1] in options and at[1] not in _ONCE else at[0], text
-    )
-
-
-def _adds(line: str, text: str) -> bool:
-    """Whether a line of a fragment's option is a key that the page's own text of it lacks."""
-    key = re.match(r"    (\w+):", line)
-    return key is not None and f"    {key[1]}:" not in text
+    for name, keys in options.items():
+        text += textwrap.indent(f"  {name}:\n" + "".join(keys.values()), "    ")
+    return re.sub(r"\bO\((\w+)", lambda at: f"O({plural}[].{at[1]}" if at[1] in options else at[0], text)
 
 
 class ModuleDocFragment:

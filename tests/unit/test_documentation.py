@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.hardened.clickstack.plugins.doc_fragments.clickhouse import ModuleDocFragment
+from ansible_collections.hardened.clickstack.plugins.doc_fragments import clickhouse, clickhouse_access
 
 ROOT = Path(__file__).parents[2]
+FRAGMENTS = {module.__name__.rpartition(".")[2]: module.ModuleDocFragment for module in (clickhouse, clickhouse_access)}
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 
 
@@ -22,8 +23,9 @@ def documentation(module: str) -> dict[str, Any]:
     page: dict[str, Any] = yaml.safe_load(ast.literal_eval(texts["DOCUMENTATION"]))
     options: dict[str, Any] = {}
     for name in page["extends_documentation_fragment"]:
-        part = name.rpartition("clickhouse.")[2].upper() if name.count(".") > 2 else "DOCUMENTATION"
-        options.update(yaml.safe_load(getattr(ModuleDocFragment, part)).get("options", {}))
+        _namespace, _collection, fragment, *part = name.split(".")
+        text = getattr(FRAGMENTS[fragment], part[0].upper() if part else "DOCUMENTATION")
+        options.update(yaml.safe_load(text).get("options", {}))
     for name, option in page["options"].items() if "options" in page else ():
         options[name] = {**options.get(name, {}), **option}
     return options
