@@ -51,6 +51,7 @@ options:
       value:
         description:
           - Its value, as text; quote what YAML would take for a number or a truth value. An empty text is a value.
+          - A value with C(${) in it is refused, because ClickHouse would put the value of another key there.
           - If omitted, the stored value is kept. A key that is not there yet needs one.
         type: str
       overridable:

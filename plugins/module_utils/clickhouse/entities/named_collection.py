@@ -143,9 +143,7 @@ def _wished_keys(entries: Sequence[Mapping[str, Any]]) -> tuple[Key, ...]:
             raise WishError(f"{path}.name", f"key {name} is given twice")
         value = entry.get("value")
         if value is not None:
-            check_text(f"{path}.value", value, secret=True)
-            if value in (HIDDEN, NEW_VALUE):
-                raise WishError(f"{path}.value", f"{value} stands for a hidden value; to keep what is stored, omit it")
+            _check_value(f"{path}.value", value)
         keys[name] = Key(name, value, entry.get("overridable"))
     for index, entry in enumerate(entries):
         clash = _inside(entry["name"], keys)
@@ -167,6 +165,21 @@ def _check_key(option: str, name: str) -> str:
     if "" in name.split("."):
         raise WishError(option, f"{name!r} cannot be a key: between dots there has to be something")
     return name
+
+
+def _check_value(option: str, value: str) -> None:
+    """See that ClickHouse stores a value as it is.
+
+    ``${name}`` stands for the value of another key there; a value with ``${`` alone is an error (1000), after which
+    24.8 does not start again.
+
+    :raises WishError: otherwise, without the value
+    """
+    check_text(option, value, secret=True)
+    if value in (HIDDEN, NEW_VALUE):
+        raise WishError(option, f"{value} stands for a hidden value; to keep what is stored, omit it")
+    if "${" in value:
+        raise WishError(option, "no value can have ${ in it: ClickHouse would put the value of another key there")
 
 
 def _inside(name: str, others: Iterable[str]) -> str | None:
