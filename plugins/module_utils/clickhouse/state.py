@@ -81,6 +81,8 @@ class Question:
                 known.secrets or need.secrets,
             )
         object.__setattr__(self, "tables", tables)
+        for name in ("settings", "times", "filters"):  # what cannot be sent is the wish's to refuse, by its option
+            object.__setattr__(self, name, frozenset(filter(_is_text, getattr(self, name))))
 
     def where(self, need: Need) -> str:
         """The condition that leaves the rows of the names."""
@@ -143,6 +145,11 @@ def _setting_lines(names: Iterable[str], used: str = "") -> list[str]:
             f" WHERE name IN ({literals(merge_tree)})"
         )
     return lines
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text has a UTF-8 form: a lone surrogate has none."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _time(text: str) -> str:
