@@ -89,7 +89,8 @@ class Engine:
         self.call({"open": address})
         if address == ":memory:" and self.version >= "25":
             # the engine's first exception would otherwise look up symbols for up to half a second
-            self.query("SET calculate_text_stack_trace = 0, implicit_select = 0")
+            # a statement to be parsed comes as a literal, which escapes may have made longer than a statement may be
+            self.query("SET calculate_text_stack_trace = 0, implicit_select = 0, max_query_size = 0")
 
     def call(self, header: dict[str, Any], body: bytes = b"") -> tuple[dict[str, Any], bytes]:
         """Send one request to the process (see engine_worker.py) and return the answer. Raises EngineError."""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .http_status import status_of
+
 _CHANGE = re.compile(rb"\s*(CREATE|ALTER|DROP|GRANT|REVOKE|MOVE|SET\s+DEFAULT\s+ROLE)\b", re.IGNORECASE)
 
 
@@ -23,10 +25,10 @@ _CHANGE = re.compile(rb"\s*(CREATE|ALTER|DROP|GRANT|REVOKE|MOVE|SET\s+DEFAULT\s+
 class Fault:
     """What happens to statement number `at` (1 is the first; with `changes`, only those that change something count).
 
-    `kind`: `drop_before` (the connection ends, nothing ran), `drop_after` (it ran, the answer is lost), `delay` (by
-    `seconds`),
-    `refuse` (answered with `code`, `name` and `message` instead of being run), `kill` (the server is killed; nothing
-    ran).
+    `kind`: `drop_before` (the connection ends, nothing ran), `drop_after` (it ran, the answer is lost), `delay` (it
+    ran, and the answer comes `seconds` later, whether or not somebody still waits), `refuse` (answered with the
+    exception `code` instead of being run; `name` and `message` are needed for other codes than 241, 497 and 516),
+    `kill` (the server is killed; nothing ran), `kill_after` (it ran, then the server is killed, the answer is lost).
     """
 
     at: int
@@ -34,17 +36,40 @@ class Fault:
     changes: bool = True
     seconds: float = 1.0
     code: int = 241
-    name: str = "MEMORY_LIMIT_EXCEEDED"
-    message: str = "Memory limit exceeded."
+    name: str = ""
+    message: str = ""
+
+    def exception(self) -> tuple[str, str]:
+        """Name and message of the exception to refuse with."""
+        name, message = _EXCEPTIONS.get(self.code, ("", ""))
+        return self.name or name, self.message or message
+
+
+# as ClickHouse words them
+_EXCEPTIONS = {
+    241: ("MEMORY_LIMIT_EXCEEDED", "(total) memory limit exceeded: would use 7.21 GiB, maximum: 7.20 GiB."),
+    497: (
+        "ACCESS_DENIED",
+        "default: Not enough privileges. To execute this query, it's necessary to have the grant CREATE USER ON *.",
+    ),
+    516: (
+        "AUTHENTICATION_FAILED",
+        "default: Authentication failed: password is incorrect, or there is no user with such name.",
+    ),
+}
 
 
 class FaultProxy:
     """The proxy, while its `with` block runs: `url` and `port` are where to send requests, `statements` what came
-    through.
+    through. It counts: `requests` of any kind, and of the statements `changes` and `reads` (all others).
     """
 
-    def __init__(self, target: str, faults: Sequence[Fault], kill: Callable[[], None]) -> None:
-        """`target`: the server's http URL; `kill` ends it."""
+    def __init__(
+        self, target: str, faults: Sequence[Fault], kill: Callable[[], None], version: str = "26.9.2.1"
+    ) -> None:
+        """`target`: the server's http URL; `kill` ends it; `version` is the one that refusals name."""
+        self.version = version
+        self.requests = 0
         self.faults = list(faults)
         self.kill = kill
         self.target = urllib.parse.urlsplit(target)
@@ -55,6 +80,16 @@ class FaultProxy:
         self._server = _Server(self)
         self.port = int(self._server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def changes(self) -> int:
+        """How many statements change access entities or databases."""
+        return self.counts[True]
+
+    @property
+    def reads(self) -> int:
+        """How many statements do not."""
+        return self.counts[False] - self.counts[True]
 
     def next_fault(self, statement: bytes) -> Fault | None:
         """Count a statement; the fault it meets, if any."""
@@ -91,11 +126,14 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:
         """Forward the request, unless its turn for a fault has come."""
         body = self._body()
+        with self.server.proxy.lock:
+            self.server.proxy.requests += 1
         path, _other, query = self.path.partition("?")
         statement = dict(urllib.parse.parse_qsl(query)).get("query", "").encode() + body
         fault = self.server.proxy.next_fault(statement) if path == "/" and statement else None
@@ -104,12 +142,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind in ("kill", "drop_before"):
             self._cut()
             return
-        if fault is not None and fault.kind == "delay":
-            time.sleep(fault.seconds)
         if fault is not None and fault.kind == "refuse":
-            text = f"Code: {fault.code}. DB::Exception: {fault.message} ({fault.name}) (version 26.9.2.1)\n"
+            name, message = fault.exception()
+            text = f"Code: {fault.code}. DB::Exception: {message} ({name}) (version {self.server.proxy.version})\n"
             headers = [("Content-Type", "text/plain; charset=UTF-8"), ("X-ClickHouse-Exception-Code", str(fault.code))]
-            self._answer(500, headers, text.encode())
+            self._answer(status_of(fault.code), headers, text.encode())
             return
         target = self.server.proxy.target
         connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=120)
@@ -127,9 +164,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             connection.close()
-        if fault is not None and fault.kind == "drop_after":
+        if fault is not None and fault.kind == "kill_after":
+            self.server.proxy.kill()
+        if fault is not None and fault.kind in ("drop_after", "kill_after"):
             self._cut()
             return
+        if fault is not None and fault.kind == "delay":
+            time.sleep(fault.seconds)
         dropped = ("transfer-encoding", "content-length", "connection", "keep-alive")
         self._answer(
             answer.status,

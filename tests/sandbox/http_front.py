@@ -26,23 +26,9 @@ from typing import Any
 
 from . import compression
 from .engine import EngineError
+from .http_status import status_of
 from .server import Answer, Credentials, Query, SandboxServer
 
-# Codes that do not answer 500: swept with throwIf over all codes of 25.8
-_STATUS = {
-    **dict.fromkeys(
-        (6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123, 167, 168, 223, 321, 376, 427, 441, 675, 676),
-        400,
-    ),
-    194: 401,
-    **dict.fromkeys((192, 193, 512, 516), 403),
-    **dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511), 404),
-    159: 408,
-    381: 411,
-    229: 413,
-    48: 501,
-    **dict.fromkeys((76, 209, 439), 503),
-}
 _NO_HANDLER = """There is no handle {path}
 
 Use / or /ping for health checks.
@@ -354,7 +340,7 @@ class Handler(BaseHTTPRequestHandler):
                 "X-ClickHouse-Query-Id": as_bytes_text(self.query_id),
                 "X-ClickHouse-Timezone": self.server.clickhouse.timezone,
             }
-        self.send_body(_STATUS.get(error.code, 500), text, headers, Answer(b"", None))
+        self.send_body(status_of(error.code), text, headers, Answer(b"", None))
 
     def send_body(self, status: int, body: bytes, headers: dict[str, str], answer: Answer) -> None:
         """Send the answer of the query interface: summary, display name, compression, chunks."""

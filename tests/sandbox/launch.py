@@ -120,7 +120,7 @@ class Sandbox(Replica):
     @contextlib.contextmanager
     def faults(self, *faults: Fault) -> Iterator[FaultProxy]:
         """A way to this server on which these faults happen; see FaultProxy."""
-        with FaultProxy(self.url, faults, self.kill) as proxy:
+        with FaultProxy(self.url, faults, self.kill, f"{self.version}.2.1") as proxy:
             yield proxy
 
     def stop(self) -> None:

@@ -441,6 +441,11 @@ class SandboxServer:
                 raise EngineError(456, "UNKNOWN_QUERY_PARAMETER", f"Substitution `{name}` is not set.")
             return _unescape(query.parameters[name].encode("utf-8", "surrogateescape").decode("latin-1"))
 
+        limit = int(dict(query.settings).get("max_query_size", "262144"))
+        if 0 < limit < len(text):
+            problem = "Max query size exceeded (can be increased with the `max_query_size` setting): Syntax error: "
+            rest = _utf8(text[limit - 1 :])[:40]
+            raise EngineError(62, "SYNTAX_ERROR", f"{problem}failed at position {limit - 1} ({rest}): {rest}. .")
         sql = _utf8(sql_text.with_parameters(text, value))
         canonical = self._parser.parse(sql)
         # the formatter widens READ or WRITE on a source to both, which the model does not

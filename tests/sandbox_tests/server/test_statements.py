@@ -8,6 +8,7 @@ Every answer must be the same, except where DIFFERENT says why not: what a newer
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -226,3 +227,23 @@ def test_a_long_session_of_statements(pair: tuple[Sandbox, Sandbox]) -> None:
     assert different.keys() == DIFFERENT.keys(), "differences that are no more"
     for ours, theirs in different.values():  # these differ in their words only
         assert code(ours) == code(theirs)
+
+
+def test_long_statements(server: Sandbox, real: Sandbox) -> None:
+    """A statement may be as long as max_query_size, however many quotes and names it has, and takes no time to speak
+    of."""
+    names = [f"long {n:04} {'`' * 40}{'x' * 40}" for n in range(1000)]
+    listed = ", ".join("`" + name.replace("`", "``") + "`" for name in names)
+    assert 130_000 < len(listed) < 262_144
+    for where in (server, real):
+        admin = where.session()
+        began = time.monotonic()
+        for sql in (f"CREATE ROLE {listed}", f"GRANT SELECT ON d.* TO {listed}", f"DROP ROLE {listed}"):
+            admin.query(sql)
+        assert time.monotonic() - began < 20
+        for size, setting in ((262_145, {}), (1001, {"max_query_size": "1000"})):
+            start = "DROP ROLE IF EXISTS "
+            with pytest.raises(ServerSaid, match="Max query size exceeded") as caught:
+                admin.query(start + "r" * (size - len(start)), **setting)
+            assert (caught.value.code, caught.value.status) == (62, 400)
+            admin.query(start + "r" * (size - len(start) - 1), **setting)
