@@ -415,7 +415,7 @@ def purged(
     """
     gone = []
     for kind, patterns in scope.items():
-        for name, current in state.get(kind, {}).items():
+        for name, current in sorted(state.get(kind, {}).items()):
             short = TYPES[kind].short(name)
             if (kind, name) in declared or current.read_only or not _matches(short, patterns):
                 continue
