@@ -138,6 +138,17 @@ EXAMPLES = r"""
       - privilege: [SELECT]
         scope: [otel.sessions]
 
+- name: Everything but one database, and of that one table
+  hardened.clickstack.clickhouse_grant:
+    grantee: analyst
+    mode: exact
+    privileges:
+      - privilege: [SELECT]
+        scope: ["*.*", crm.countries]
+    partial_revokes:
+      - privilege: [SELECT]
+        scope: [crm.*]
+
 - name: Wildcards, sources and other objects
   hardened.clickstack.clickhouse_grant:
     grantee: exporter

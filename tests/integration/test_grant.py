@@ -199,6 +199,51 @@ def test_partial_revokes(converges: Module, reader: str) -> None:
     converges("grant", {**optioned, "mode": "append"})
 
 
+NESTED: list[tuple[list[Options], list[Options], list[str]]] = [
+    (
+        [grant("SELECT", "*.*"), grant("SELECT", "g_db.t")],
+        [revoke("SELECT", "g_db.*")],
+        ["GRANT SELECT ON *.*", "REVOKE SELECT ON g_db.*", "GRANT SELECT ON g_db.t"],
+    ),
+    (
+        [grant("SELECT, INSERT", "*.*", True), grant("SELECT", "g_db.t"), grant("SELECT(b)", "g_db.u", True)],
+        [revoke("SELECT", "g_db.*"), revoke("SELECT(a)", "g_db.t"), revoke("INSERT", "g_db.*", True)],
+        [
+            "GRANT SELECT, INSERT ON *.* WITH GRANT OPTION",
+            "REVOKE SELECT ON g_db.*",
+            "REVOKE GRANT OPTION FOR INSERT ON g_db.*",
+            "GRANT SELECT ON g_db.t",
+            "REVOKE SELECT(a) ON g_db.t",
+            "GRANT SELECT(b) ON g_db.u WITH GRANT OPTION",
+        ],
+    ),
+    (
+        [grant("SELECT", "g_db.*"), grant("SELECT(a)", "g_db.u")],
+        [revoke("SELECT", "g_db.u")],
+        ["GRANT SELECT ON g_db.*", "REVOKE SELECT ON g_db.u", "GRANT SELECT(a) ON g_db.u"],
+    ),
+    ([grant("SELECT", "g_db.t")], [revoke("SELECT", "*.*")], ["GRANT SELECT ON g_db.t"]),
+    (
+        [grant("CREATE ARBITRARY TEMPORARY TABLE, SELECT", "*.*")],
+        [revoke("CREATE TEMPORARY TABLE", "*.*")],
+        ["GRANT SELECT ON *.*"],
+    ),
+]
+
+
+def test_the_narrower_scope_counts(converges: Module, reader: str) -> None:
+    """A grant inside a partial revoke inside a grant, from each to the next and back, whatever order they come in."""
+    for privileges, holes, lines in [*NESTED, *NESTED[-2::-1]]:
+        options = {"mode": "exact", "privileges": privileges[::-1], "partial_revokes": holes[::-1]}
+        assert converges("grant", {"grantee": reader, **options})["entity"]["privileges"] == lines
+    added = {"privileges": [grant("SELECT", "g_other.t")], "partial_revokes": [revoke("SELECT", "g_other.*")]}
+    assert converges("grant", {"grantee": reader, **added})["entity"]["privileges"] == [
+        *NESTED[0][2],
+        "REVOKE SELECT ON g_other.*",
+        "GRANT SELECT ON g_other.t",
+    ]
+
+
 GAPS: dict[str, tuple[list[Options], list[Options], list[Options], list[Options]]] = {
     "narrower": ([grant("SELECT", "*.*")], [], [grant("SELECT", "g_db.t")], []),
     "wider": ([grant("SELECT", "g_db.t")], [], [grant("SELECT", "*.*")], []),
@@ -215,6 +260,12 @@ GAPS: dict[str, tuple[list[Options], list[Options], list[Options], list[Options]
         [],
         [grant("SELECT", "*.*"), grant("SELECT(a)", "g_db.t")],
         [revoke("SELECT", "g_db.u")],
+    ),
+    "another partial revoke with a grant in it": (
+        [grant("SELECT", "*.*"), grant("SELECT", "g_db.t")],
+        [revoke("SELECT", "g_db.*")],
+        [grant("SELECT", "*.*"), grant("SELECT", "g_db.t"), grant("SELECT", "g_other.t")],
+        [revoke("SELECT", "g_db.*"), revoke("SELECT", "g_other.*")],
     ),
     "out of a wide one": (
         [grant("ALL", "*.*")],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import dropwhile, groupby
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import common
@@ -200,39 +200,56 @@ def roles_after(had: Iterable[Mapping[str, Any]], wished: Wish) -> list[dict[str
 
 
 def alter(wished: Wish, before: Document | None, after: Document, target: Target, server: Server) -> list[Statement]:
-    """Return the statements: what is given first, then what is taken, so that no run opens a gap."""
+    """Return the statements: what is given first, then what is taken, so that no run opens a gap.
+
+    Where a grant has to follow a revoke, all is set at once. That is no help for a grant inside a partial revoke: its
+    REVOKE takes it along whatever was there before.
+    """
     had = before or nothing(server).document
     steps = difference(had["privileges"], after["privileges"])
-    verbs = [step.verb for step in steps]
-    gap = GRANT in verbs and any(verb != GRANT for verb in verbs[: len(verbs) - verbs[::-1].index(GRANT)])
-    replaced = _replace(wished.name, after["privileges"], target) if gap else None
-    statements = replaced or _statements(wished.name, steps, target)
+    afresh = difference(Rights(server.privileges), after["privileges"])
+    gaps = [step for step in _late(steps) if step.verb == GRANT and step not in _late(afresh)]
+    statements = _replace(wished.name, afresh, target) if gaps else _statements(wished.name, steps, target)
     statements += common.grant_roles(wished.name, had, after, target)
     return statements + common.revoke_roles(wished.name, had, after, target)
 
 
-def _statements(name: str, steps: Iterable[Step], target: Target) -> list[Statement]:
+def _late(steps: Sequence[Step]) -> list[Step]:
+    """The first step that takes, and all that follow it."""
+    return list(dropwhile(lambda step: step.verb == GRANT, steps))
+
+
+def _statements(name: str, steps: Sequence[Step], target: Target) -> list[Statement]:
+    late = len(steps) - len(_late(steps))
     return [
-        _statement(verb, name, [step.grant for step in batch], target, "WITH GRANT OPTION" if option else "")
-        for (verb, option), batch in groupby(steps, lambda step: (step.verb, step.grant.grant_option))
+        _statement(verb, name, [step.grant for step in batch], target, option, phase)
+        for phase, part in ((Phase.GRANT, steps[:late]), (Phase.TAKE, steps[late:]))
+        for (verb, option), batch in groupby(part, lambda step: (step.verb, step.grant.grant_option))
     ]
 
 
-def _statement(verb: str, name: str, grants: Iterable[Grant], target: Target, options: str) -> Statement:
-    elements = render_elements(grants)
+def _statement(
+    verb: str, name: str, grants: Iterable[Grant], target: Target, grant_option: bool, phase: Phase, options: str = ""
+) -> Statement:
+    elements, subject = render_elements(grants), common.subject(name)
     if verb == GRANT:
-        return statement("GRANT", target.on_cluster, elements, "TO", common.subject(name), options, phase=Phase.GRANT)
+        options = "WITH GRANT OPTION" if grant_option else options
+        return statement("GRANT", target.on_cluster, elements, "TO", subject, options, phase=phase)
     option_only = "GRANT OPTION FOR" if verb == REVOKE_OPTION else ""
-    return statement(REVOKE, target.on_cluster, option_only, elements, "FROM", common.subject(name), phase=Phase.TAKE)
+    return statement(REVOKE, target.on_cluster, option_only, elements, "FROM", subject, phase=phase)
 
 
-def _replace(name: str, rights: Rights, target: Target) -> list[Statement]:
-    """Set all privileges at once: where something is granted inside what is revoked, order alone leaves a gap."""
-    steps = difference(Rights(rights.catalogue), rights)
+def _replace(name: str, steps: Sequence[Step], target: Target) -> list[Statement]:
+    """Set all privileges at once, then what a replacing GRANT cannot say: grant options, what is taken, and what is
+    granted inside of that.
+
+    :param steps: from nothing to what is wanted
+    """
+    late = _late(steps)
     grants = [replace(step.grant, grant_option=False) for step in steps if step.verb == GRANT]
-    first = _statement(GRANT, name, grants, target, "WITH REPLACE OPTION")
-    rest = [step for step in steps if step.verb != GRANT or step.grant.grant_option]
-    return [first, *_statements(name, rest, target)]
+    first = _statement(GRANT, name, grants, target, False, Phase.GRANT, "WITH REPLACE OPTION")
+    options = [step for step in steps[: len(steps) - len(late)] if step.grant.grant_option]
+    return [first, *_statements(name, [*options, *late], target)]
 
 
 def export(document: Document) -> dict[str, Any]:
