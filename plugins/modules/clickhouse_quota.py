@@ -169,7 +169,7 @@ EXAMPLES = r"""
       names:
         - reader
 
-- name: At most ten failed logins in a row, a quarter of an hour, for everybody but the administrators
+- name: At most ten failed logins in a row, in a quarter of an hour
   hardened.clickstack.clickhouse_quota:
     name: logins
     keyed_by: user_name
@@ -177,9 +177,8 @@ EXAMPLES = r"""
       - duration: 15 minutes
         failed_sequential_authentications: 10
     apply_to:
-      all: true
-      except:
-        - administrators
+      names:
+        - exporter
 
 - name: Each network of a public server by itself, not all at the same time
   hardened.clickstack.clickhouse_quota:
