@@ -660,7 +660,7 @@ def test_what_is_exported_changes_nothing(clickhouse: Any, showing: Sandbox, sho
         server = Server(session)
         ((_replica, rows),) = server.load(Question(named_collection.NEEDS, frozenset([name]))).items()
         current = named_collection.TYPE.read(server, rows)[name]
-        assert shown == all(key.value is not None for key in current.document["keys"].keys)
+        assert not shown or all(key.value is not None for key in current.document["keys"].keys)
         exported = named_collection.TYPE.export(current.document)
         assert {key.pop("name"): key for key in exported["keys"]} == {
             key: {" OVERRIDABLE": {"overridable": True}, " NOT OVERRIDABLE": {"overridable": False}}.get(flag, {})

@@ -371,18 +371,23 @@ def alter(wished: Wish, before: Document | None, after: Document, target: Target
     :raises WishError: for a value that is to be kept and that a replica lacks
     """
     had = before["keys"].by_name if before else {}
+    wanted = wished.document["keys"].by_name if "keys" in wished.document else {}
     changed = [key for key in after["keys"].keys if key != had.get(key.name)]
     gone = [name for name in had if name not in after["keys"].by_name]
     # A replica that lacks a key refuses to delete it, so it is set just before.
     changed += [Key(name, "") for name in gone if target.cluster]
     pairs: list[str | Secret | Subjects] = []
     for key in changed:
-        if key.value is None:
+        value = key.value
+        if value is None:  # a replica lacks the collection, and another has it, with values that do not show
+            value = wanted.get(key.name, key).value
+        if value is None:
             raise WishError(
-                f"{wished.extra['paths'][key.name]}.value",
-                f"a replica lacks {wished.name}, and there is no value of {key.name} for it: give one",
+                wished.extra["paths"].get(key.name, "keys"),
+                f"a replica lacks named collection {wished.name}, and there is no value of {key.name} to make it there"
+                " with: give one",
             )
-        pairs += [", " if pairs else "", f"{ident(key.name)} = ", Secret(key.value)]
+        pairs += [", " if pairs else "", f"{ident(key.name)} = ", Secret(value)]
         pairs += ["" if key.overridable is None else " OVERRIDABLE" if key.overridable else " NOT OVERRIDABLE"]
     if before is None:
         create = f"CREATE NAMED COLLECTION{' IF NOT EXISTS' if target.lenient else ''} {ident(wished.name)}"
