@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.demo.attempts import attempt, logins, variables
 from tests.demo.cases import CASES, OUTSIDE
 from tests.integration.servers import NEWEST, on_newest, root
 from tests.sandbox import Sandbox, ServerSaid, start
+from tests.sandbox.faults import Fault
 from tests.sandbox.real_server import VERSIONS as GENUINE
 
 READER = {"name": "pb_reader", "authentication": [{"type": "sha256_password", "password": "{{ password }}"}]}
@@ -109,16 +110,33 @@ def fresh(tmp_path: Path) -> Iterator[Sandbox]:
     common.set_setting("invalid_setting_action", action)
 
 
-def killed(given: Path, environment: dict[str, str], until: Any) -> None:
+EXTRA = {
+    "roles": [{"name": "analyst"}],
+    "users": [
+        {
+            "name": "alice",
+            "authentication": [{"type": "sha256_password", "password": "only for tests 9"}],
+            "host": {"local": True},
+            "roles": [{"name": "analyst"}],
+        }
+    ],
+    "quotas": [{"name": "analysts", "keyed_by": "user_name", "apply_to": {"names": ["analyst"]}}],
+    "grants": [{"grantee": "analyst", "privileges": [{"privilege": ["SELECT"], "scope": ["otel.*"]}]}],
+}
+"""What a site adds to the entities of the role."""
+ENTITIES = "SELECT name FROM (SELECT name FROM system.users UNION ALL SELECT name FROM system.roles) ORDER BY name"
+
+
+def killed(inputs: Path, environment: dict[str, str], until: Callable[[], bool]) -> None:
     """Start the access playbook and kill it, with all its children, as soon as `until()` is true."""
     process = subprocess.Popen(
-        ["ansible-playbook", "hardened.clickstack.access", "-e", f"@{given}"],
+        ["ansible-playbook", "hardened.clickstack.access", "-e", f"@{inputs}"],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not until() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, "the playbook ended before it could be killed"
@@ -126,39 +144,55 @@ def killed(given: Path, environment: dict[str, str], until: Any) -> None:
     process.wait()
 
 
-@pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="closes the user default, and needs clients from elsewhere")
-@on_newest
-def test_the_access_playbook(playbook: Any, fresh: Sandbox, tmp_path: Path) -> None:
-    """Predicted, killed half-way, finished, again with nothing to do; then all try what they may and may not."""
-    given = variables(fresh.https_port, Path(str(fresh.ca)), fresh.users_d)
-    inputs = tmp_path / "inputs.yml"
-    inputs.write_text(yaml.safe_dump(given))
-    # as for an operator, the inputs say where the server is, and the environment says nothing
+@pytest.fixture
+def access(playbook: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Run the access playbook with these inputs, as an operator does: the environment does not say where the server is.
+
+    The first argument are the inputs; what is asked for by `kill` is when to kill it, and then nothing is returned.
+    """
     environment = {"ANSIBLE_PIPELINING": "1", "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
     environment["ANSIBLE_COLLECTIONS_PATH"] = os.environ.get(
         "ANSIBLE_COLLECTIONS_PATH", str(Path(__file__).parents[2] / ".build/installed")
     )
+    inputs = tmp_path / "inputs.yml"
 
-    def access(*arguments: str, **more: str) -> Any:
-        return playbook("hardened.clickstack.access", "-e", f"@{inputs}", *arguments, **environment, **more)
+    def run(given: dict[str, object], *arguments: str, kill: Callable[[], bool] | None = None) -> Any:
+        inputs.write_text(yaml.safe_dump(given))
+        if kill is not None:
+            return killed(inputs, environment, kill)
+        return playbook("hardened.clickstack.access", "-e", f"@{inputs}", *arguments, **environment)
 
+    return run
+
+
+@pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="closes the user default, and needs clients from elsewhere")
+@on_newest
+def test_the_access_playbook(access: Any, fresh: Sandbox) -> None:
+    """Predicted, killed half-way, finished, again with nothing to do; then all try what they may and may not."""
+    given = {**variables(fresh.https_port, Path(str(fresh.ca)), fresh.users_d), "stack_access_extra": EXTRA}
     default = fresh.session("default")
-    entities = "SELECT name FROM (SELECT name FROM system.users UNION ALL SELECT name FROM system.roles) ORDER BY name"
-    shipped = default.query(entities)
-    predicted = access("--check")
-    assert predicted.code == 0 and predicted.recap["changed"] > 5, predicted.output
-    assert default.query(entities) == shipped and not list(fresh.users_d.iterdir())
+    shipped = default.query(ENTITIES)
+    predicted = access(given, "--check", "--diff", "-vvv")
+    assert (predicted.code, predicted.recap["changed"]) == (0, 2), predicted.output
+    assert '+        "privileges": [\n+            "GRANT SELECT ON otel.*",' in predicted.output
+    assert default.query(ENTITIES) == shipped and not list(fresh.users_d.iterdir())
 
-    killed(inputs, environment, lambda: "otel_ingest" in default.query(entities))
-    assert "hyperdx\n" not in default.query(entities)
-    finished = access()
-    assert finished.code == 0 and finished.recap["changed"] > 0, finished.output
+    # Killed as HyperDX' user is to be made. By then the administrator can log in, and has no rights yet.
+    with fresh.faults(Fault(at=6, kind="delay", seconds=600)) as way:
+        detour = {"stack_access_login_host": "127.0.0.1", "stack_access_login_port": way.port}
+        access({**given, **detour, "stack_access_login_secure": False}, kill=lambda: way.counts[True] == 6)
+        assert way.statements[-1].startswith(b"CREATE USER hyperdx ")
+    assert {"clickstack_admin", "otel_ingest"} - set(default.query(ENTITIES).split()) == set()
+    assert default.query("SHOW GRANTS FOR clickstack_admin") == ""
+    finished = access(given, "--diff", "-vvv")
+    assert (finished.code, finished.recap["changed"]) == (0, 2), finished.output
     for arguments in ((), ("--check",)):
-        again = access(*arguments)
+        again = access(given, *arguments)
         assert (again.code, again.recap["changed"]) == (0, 0), again.output
 
-    secrets = {value for key, value in given.items() if key.endswith("_password")}
-    assert not any(str(secret) in run.output for secret in secrets for run in (predicted, finished, again))
+    secrets = {str(value) for key, value in given.items() if key.endswith("_password")} | {"only for tests 9"}
+    assert not any(secret in run.output for secret in secrets for run in (predicted, finished, again))
+    assert fresh.session("alice", "only for tests 9").query("SHOW GRANTS FINAL").count("GRANT SELECT ON otel.*") == 1
     users = logins(given)
     outcomes = {
         f"{case.user}: {case.what}": attempt(case, fresh.https_port, Path(str(fresh.ca)), *users[case.user])
@@ -170,24 +204,55 @@ def test_the_access_playbook(playbook: Any, fresh: Sandbox, tmp_path: Path) -> N
         default.query("SELECT 1")
     assert closed.value.code in (194, 516)
 
-    admin = fresh.session("clickstack_admin", str(given["stack_access_admin_password"]))
-    before = admin.query(entities)
-    inputs.write_text(
-        yaml.safe_dump(
-            {**given, "stack_access_admin_password": "wrong one", "stack_access_bootstrap_password": "wrong two"}
-        )
+
+@pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="closes the user default")
+@on_newest
+def test_the_access_playbook_does_not_lock_its_administrator_out(access: Any, fresh: Sandbox) -> None:
+    """Wrong passwords and a host that keeps it out are refused; a new password is set, and used from there on."""
+    given = variables(fresh.https_port, Path(str(fresh.ca)), fresh.users_d)
+    assert access(given).code == 0
+    old = str(given["stack_access_admin_password"])
+    admin = fresh.session("clickstack_admin", old)
+    before = admin.query(ENTITIES), admin.query("SHOW CREATE USER clickstack_admin")
+
+    def refused(reason: str, *passwords: str, **changed: object) -> None:
+        run = access({**given, "stack_access_extra": EXTRA, **changed})
+        assert (run.code, run.recap["changed"]) == (2, 0) and reason in run.output, run.output
+        assert not any(password in run.output for password in (old, *passwords))
+        assert (admin.query(ENTITIES), admin.query("SHOW CREATE USER clickstack_admin")) == before
+
+    refused(
+        "Neither the administrator clickstack_admin nor the bootstrap user default can log in",
+        "wrong one",
+        "wrong two",
+        stack_access_admin_password="wrong one",
+        stack_access_bootstrap_password="wrong two",
     )
-    refused = access()
-    assert refused.code == 2 and refused.recap["changed"] == 0
-    assert "Neither the administrator clickstack_admin nor the bootstrap user default can log in" in refused.output
-    assert "wrong one" not in refused.output and "wrong two" not in refused.output
-    assert admin.query(entities) == before
+    refused(
+        "users[0].host: clickstack_admin could not log in from 127.0.0.1, where this run comes from",
+        stack_access_admin_host={"ip": ["10.0.0.5"]},
+    )
+
+    given |= {
+        "stack_access_admin_password": "only for tests 10",
+        "stack_access_bootstrap_user": "clickstack_admin",
+        "stack_access_bootstrap_password": old,
+    }
+    predicted = access(given, "--check")
+    assert predicted.code == 0 and predicted.recap["changed"] > 0, predicted.output
+    assert admin.query("SELECT 1") == "1\n"
+    rotated, again = access(given), access(given)
+    assert (rotated.code, rotated.recap["changed"]) == (0, 1), rotated.output
+    assert (again.code, again.recap["changed"]) == (0, 0), again.output
+    assert not any(secret in rotated.output for secret in (old, "only for tests 10"))
+    with pytest.raises(ServerSaid):
+        admin.query("SELECT 1")
 
 
 @pytest.mark.parametrize("version", sorted(GENUINE))
 @pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="closes the user default")
-def test_the_access_playbook_on_clickhouse_itself(playbook: Any, tmp_path: Path, version: str) -> None:
-    """On ClickHouse's own server, of the versions that have one here: twice, and then what each user may do.
+def test_the_access_playbook_on_clickhouse_itself(access: Any, version: str) -> None:
+    """On ClickHouse's own server, of the versions that have one here: twice, with new passwords, and what each may do.
 
     It has no way to claim an address, so everybody comes from, and is admitted from, the server's own machine.
     """
@@ -197,10 +262,17 @@ def test_the_access_playbook_on_clickhouse_itself(playbook: Any, tmp_path: Path,
     with start(version, tls=True) as server:
         given = variables(server.https_port, Path(str(server.ca)), server.users_d)
         given |= {f"stack_access_{user}_host": {"local": True} for user in ("admin", "ingest", "reader")}
-        inputs = tmp_path / "inputs.yml"
-        inputs.write_text(yaml.safe_dump(given))
-        first, second = (playbook("hardened.clickstack.access", "-e", f"@{inputs}") for _run in range(2))
+        given["stack_access_extra"] = EXTRA
+        first, second = access(given), access(given)
         assert (first.code, second.code, second.recap["changed"]) == (0, 0, 0), first.output + second.output
+        old = {
+            "stack_access_bootstrap_user": "clickstack_admin",
+            "stack_access_bootstrap_password": given["stack_access_admin_password"],
+        }
+        given |= {f"stack_access_{user}_password": f"only for tests {user}" for user in ("admin", "ingest", "reader")}
+        changed, same = access({**given, **old}), access(given)
+        assert (changed.code, changed.recap["changed"]) == (0, 2), changed.output
+        assert (same.code, same.recap["changed"]) == (0, 0), same.output
         users = logins(given)
         tried = [case for case in CASES if case.address != OUTSIDE]
         codes = [attempt(case, server.https_port, Path(str(server.ca)), *users[case.user]) for case in tried]
