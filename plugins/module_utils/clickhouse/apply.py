@@ -29,6 +29,22 @@ class Outcome:
     pending: tuple[str, ...] = ()
     error: AccessError | None = None
 
+    @property
+    def told(self) -> str:
+        """What people read: what failed and why, how far the run came, and what to do; empty if nothing failed."""
+        if self.error is None:
+            return ""
+        number, of = len(self.done) + 1, len(self.done) + 1 + len(self.pending)
+        if self.unknown is not None:
+            what, then = "may have run or not", "then run it again: what is done is not done again"
+        else:
+            what = "was refused, and may be done in part" if self.error.partly else "was refused"
+            then = "once that is mended, a second run finishes the work"
+        return (
+            f"Of {of} statements, statement {number} {what}. {self.error.message}"
+            f" Done: {len(self.done)}, pending: {len(self.pending)}; {then}."
+        )
+
 
 def apply(
     session: Session, statements: Sequence[Statement], report: Callable[[int, int], None] | None = None

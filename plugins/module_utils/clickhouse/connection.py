@@ -35,10 +35,24 @@ except ImportError:
     CLICKHOUSE_CONNECT_ERROR = traceback.format_exc()
 
 ACCESS_DENIED = 497
+MEMORY_LIMIT_EXCEEDED = 241
 _QUERY_SIZE = 200_000
 """Bytes of a query that every server takes: ClickHouse's default ``max_query_size`` is 262,144."""
 LOGIN_REFUSED = (516, 194)
 """AUTHENTICATION_FAILED, and REQUIRED_PASSWORD, which `default` may get instead."""
+_ALREADY_THERE = (82, 493, 669)
+"""DATABASE_ALREADY_EXISTS, ACCESS_ENTITY_ALREADY_EXISTS, NAMED_COLLECTION_ALREADY_EXISTS."""
+_NOT_THERE = (81, 180, 192, 199, 492, 511, 512, 523, 668)
+"""UNKNOWN_DATABASE, THERE_IS_NO_PROFILE, UNKNOWN_USER, UNKNOWN_QUOTA, ACCESS_ENTITY_NOT_FOUND, UNKNOWN_ROLE,
+SET_NON_GRANTED_ROLE, UNKNOWN_ROW_POLICY, NAMED_COLLECTION_DOESNT_EXIST."""
+_UNDECIDED = (159, 209, 210, 999)
+"""TIMEOUT_EXCEEDED, SOCKET_TIMEOUT, NETWORK_ERROR, KEEPER_EXCEPTION: what a server says when replicas or Keeper did not
+answer it in time. The replicas run the statement all the same when they come to it (ClickHouse's documentation of
+``distributed_ddl_task_timeout``)."""
+_BEFORE_ANY = (62, ACCESS_DENIED, *LOGIN_REFUSED, 701)
+"""SYNTAX_ERROR, ACCESS_DENIED, a refused login, CLUSTER_DOESNT_EXIST: no replica has begun with the statement."""
+_READABLE = 1000
+"""Characters of one statement or one error in a message; results have the statements whole."""
 _TELLING = 6
 """How many characters in a row of a secret are too many to show."""
 
@@ -49,15 +63,24 @@ class AccessError(Exception):
     :param message: the server's words, or the transport's; never the text of a statement with secrets
     :param code: ClickHouse's error code; ``None`` when no server answered
     :param name: its name, ``ACCESS_DENIED``
-    :param answered: whether the server said anything: if not, a statement may have run all the same
+    :param answered: whether the server decided: if not, a statement may have run, or may run yet
+    :param partly: whether the refused statement may be done for some of the entities or replicas it was about
     """
 
-    def __init__(self, message: str, code: int | None = None, name: str | None = None, answered: bool = True) -> None:
+    def __init__(
+        self,
+        message: str,
+        code: int | None = None,
+        name: str | None = None,
+        answered: bool = True,
+        partly: bool = False,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.name = name
         self.answered = answered
+        self.partly = partly
 
 
 @dataclass(frozen=True)
@@ -197,7 +220,7 @@ class Session:
             self._client.command(statement.sql)
         except Exception as error:
             raise self._translate(
-                error, f"{self.login.where} as {self.login.user!r}: {statement.shown}", statement
+                error, f"{self.login.where} as {self.login.user!r}: {_shortened(statement.shown)}", statement
             ) from None
 
     def admits(self, user: str, password: str) -> bool | None:
@@ -243,10 +266,18 @@ class Session:
             match = re.search(r"\bCode:\s*(\d+)", text)
             code = int(match[1]) if match else None
         if code is None and isinstance(error, (ClickHouseError, OSError, socket.timeout)):
-            return AccessError(f"{doing}: no answer from the server: {text}. {_advice(text, code)}", answered=False)
+            return AccessError(
+                f"{doing}: no answer from the server: {_shortened(text)}. {_advice(text, code, statement)}",
+                answered=False,
+            )
         said = _SERVER_SAYS.search(text)
+        reason = _shortened(f"Code: {code}. {said[1]}." if said else text)
         return AccessError(
-            f"{doing}: {f'Code: {code}. {said[1]}.' if said else text} {_advice(text, code)}".rstrip(), code, name
+            f"{doing}: {reason} {_advice(text, code, statement)}".rstrip(),
+            code,
+            name,
+            answered=code not in _UNDECIDED,
+            partly=statement is not None and _partly(text, code, statement),
         )
 
 
@@ -264,15 +295,44 @@ _SERVER_SAYS = re.compile(r"DB::Exception: (.*?\([A-Z][A-Z0-9_]+\))(?=[ .]|$)", 
 """What the server itself said, out of what the driver and the interface put round it."""
 
 
-def _advice(text: str, code: int | None) -> str:
-    """What to do about the errors that are the operator's to mend."""
+def _partly(text: str, code: int | None, statement: Statement) -> bool:
+    """Whether a refused statement may have changed something.
+
+    ClickHouse goes through the entities of a statement one by one, keeps what it did before the error, and says so
+    (``: After successfully inserting 1/3: user `a`.``); through replicas too.
+    """
+    return "After successfully" in text or (" ON CLUSTER " in statement.shown and code not in _BEFORE_ANY)
+
+
+def _shortened(text: str) -> str:
+    """A text short enough to read: a shared statement may be 100,000 characters long."""
+    return text if len(text) <= _READABLE else f"{text[: _READABLE - 200]} [...] {text[-200:]}"
+
+
+def _advice(text: str, code: int | None, statement: Statement | None = None) -> str:
+    """What to do about the errors that are the operator's to mend.
+
+    :param statement: the one that failed; ``None`` while reading
+    """
     if code in LOGIN_REFUSED:
         return "Check login_user, login_password, and whether the user's HOST admits this machine."
     if code == ACCESS_DENIED:
         return "Grant what is missing to login_user, or use one that has it."
     if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
         return "Name the authority that signed the server's certificate in login_ca_cert, and its name in login_host."
-    return "Check login_host, login_port and login_secure." if code is None else ""
+    if code == MEMORY_LIMIT_EXCEEDED:
+        return "The server is short of memory, or max_memory_usage of login_user is too small."
+    if statement is not None and code in _ALREADY_THERE:
+        return "Somebody else has made it meanwhile: run this again, and it is compared with what is there now."
+    if statement is not None and code in _NOT_THERE:
+        return "Somebody else has taken it away meanwhile: run this again, and it is compared with what is there now."
+    if code is not None:
+        return ""
+    if "read timeout" in text:
+        return "See what keeps the server busy, or give it more time with login_timeout."
+    if statement is not None:
+        return "See that the server is up and can be reached."
+    return "Check login_host, login_port and login_secure."
 
 
 def _without_secrets(text: str, login: Login, statement: Statement | None) -> str:

@@ -293,9 +293,8 @@ def _finish(module: AnsibleModule, session: Session, plan: access.Plan, result: 
         outcome = apply(session, plan.statements, _reporter(module))
         if outcome.error is not None:
             module.fail_json(
-                msg=f"{outcome.error.message} Done: {len(outcome.done)}, pending: {len(outcome.pending)};"
-                " once that is mended, a second run finishes the work.",
-                changed=bool(outcome.done) or outcome.unknown is not None,
+                msg=outcome.told,
+                changed=bool(outcome.done) or outcome.unknown is not None or outcome.error.partly,
                 code=outcome.error.code,
                 error_name=outcome.error.name,
                 done=list(outcome.done),

@@ -1,0 +1,487 @@
+"""Whatever goes wrong at whichever statement: the result is the truth, and a second run ends in the wanted state.
+
+One input, and a plan of more than 30 statements of all kinds. A fault is tried at every one of them, each time in a
+universe of its own: entities with a prefix of their own, so that dozens of tries share a server and nothing has to be
+put back in between. What really happened is read from the system tables, without modules.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.forks import Forks
+from tests.integration.servers import VERSIONS
+from tests.sandbox import Client, Fault, FaultProxy, Sandbox, start
+
+pytestmark = pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="kills its servers")
+
+ROOT = Path(__file__).parents[2]
+SECRETS = ("hush hush hush 1", "bob's wished password", "carol's wished password")
+AT_ONCE = 2
+"""Servers, each with its thread and its modules: the machine that counts has two cores."""
+
+
+# -- the start state, and the wish ----------------------------------------------------------------------------------
+
+
+def names(universes: Sequence[str], *shorts: str) -> str:
+    """A list of names, as SQL has it, in all these universes."""
+    return ", ".join(universe + short for universe in universes for short in shorts)
+
+
+def start_state(universes: Sequence[str]) -> list[str]:
+    """The statements that make the start state of some universes: what is to change, to go, and to stay."""
+    return [
+        f"CREATE SETTINGS PROFILE {names(universes, 'base')} SETTINGS max_threads = 2",
+        f"CREATE SETTINGS PROFILE {names(universes, 'old', 'stays')} SETTINGS max_threads = 5",
+        f"CREATE ROLE {names(universes, 'reader', 'gone', 'lost', 'stays_role')}",
+        f"CREATE ROLE {names(universes, 'writer')} SETTINGS max_threads = 3",
+        f"CREATE USER {names(universes, 'alice', 'stays')} IDENTIFIED WITH sha256_password BY 'kept' HOST LOCAL",
+        f"CREATE USER {names(universes, 'bob')} IDENTIFIED WITH no_password HOST IP '10.0.0.0/8'",
+        f"CREATE USER {names(universes, 'leaver', 'left')} IDENTIFIED WITH no_password",
+        f"CREATE QUOTA {names(universes, 'quota', 'old', 'stays')} FOR INTERVAL 1 hour MAX queries = 5",
+        f"CREATE ROW POLICY {', '.join(f'{one}{name} ON db.t' for one in universes for name in ('policy', 'old'))}"
+        " USING a = 1 TO shared_role",
+        *(f"CREATE NAMED COLLECTION {one}collection AS url = 'http://a', format = 'CSV'" for one in universes),
+        *(f"CREATE NAMED COLLECTION {one}old AS url = 'http://a'" for one in universes),
+        f"GRANT shared_role TO {names(universes, 'alice', 'stays')}",
+        f"GRANT SELECT ON db.* TO {names(universes, 'reader', 'stays_role')}",
+        f"GRANT SELECT, INSERT ON db.* TO {names(universes, 'writer')}",
+    ]
+
+
+PURGED = {
+    "users": "l*",
+    "roles": "[gl]*",
+    "settings_profiles": "old",
+    "quotas": "old",
+    "row_policies": "old",
+    "named_collections": "old",
+}
+"""Kind -> the pattern of what goes, in a universe."""
+
+
+def wish(u: str) -> dict[str, Any]:
+    """The input of clickhouse_access for a universe."""
+    return {
+        "databases": [{"name": f"{u}new_db"}],
+        "named_collections": [
+            {
+                "name": f"{u}collection",
+                "keys": [{"name": "url"}, {"name": "secret_key", "value": SECRETS[0]}],
+                "update_values": "on_create",
+            },
+            {"name": f"{u}new_collection", "keys": [{"name": "url", "value": "http://c"}]},
+        ],
+        "settings_profiles": [
+            {"name": f"{u}base", "settings": [{"name": "max_threads", "value": 4}]},
+            {
+                "name": f"{u}limits",
+                "profiles": [f"{u}base"],
+                "settings": [{"name": "max_execution_time", "value": 60}],
+                "apply_to": {"names": [f"{u}writer"]},
+            },
+        ],
+        "roles": [
+            {"name": f"{u}reader", "profiles": [f"{u}base"]},
+            {"name": f"{u}writer", "settings": []},
+            {"name": f"{u}auditor"},
+            {
+                "name": f"{u}admin",
+                "settings": [{"name": "max_threads", "value": 7}],
+                "roles": [{"name": f"{u}auditor", "admin_option": True}],
+            },
+        ],
+        "users": [
+            {
+                "name": f"{u}alice",
+                "host": {"ip": ["10.1.0.0/16"]},
+                "roles": [{"name": f"{u}reader"}, {"name": f"{u}auditor"}],
+                "default_roles": {"names": [f"{u}reader"]},
+            },
+            {
+                "name": f"{u}bob",
+                "authentication": [{"type": "sha256_password", "password": SECRETS[1]}],
+                "host": {"local": True},
+                "settings": [{"name": "max_threads", "value": 9}],
+            },
+            {
+                "name": f"{u}carol",
+                "authentication": [{"type": "sha256_password", "password": SECRETS[2]}],
+                "roles": [{"name": f"{u}writer"}],
+                "default_roles": {"none": True},
+            },
+            {
+                "name": f"{u}dave",
+                "authentication": [{"type": "ssl_certificate", "common_names": ["dave"]}],
+                "grantees": {"names": [f"{u}carol"]},
+            },
+            {"name": f"{u}leaver", "state": "absent"},
+        ],
+        "quotas": [
+            {
+                "name": f"{u}quota",
+                "keyed_by": "user_name",
+                "intervals": [{"duration": "1 hour", "queries": 9}],
+                "apply_to": {"names": [f"{u}alice"]},
+            },
+            {"name": f"{u}new_quota", "intervals": [{"duration": "1 day", "tracking_only": True}]},
+        ],
+        "row_policies": [
+            {
+                "name": f"{u}policy",
+                "database": "db",
+                "table": "t",
+                "filter": "a = 3",
+                "apply_to": {"names": [f"{u}reader", f"{u}auditor"]},
+            },
+            {
+                "name": f"{u}new_policy",
+                "database": "db",
+                "filter": "b = 1",
+                "restrictive": True,
+                "apply_to": {"names": [f"{u}carol"]},
+            },
+        ],
+        "grants": [
+            {
+                "grantee": f"{u}reader",
+                "mode": "exact",
+                "privileges": [{"privilege": ["SELECT"], "scope": ["db.*", f"{u}new_db.*"]}],
+                "partial_revokes": [{"privilege": ["SELECT"], "scope": ["db.secret"]}],
+            },
+            {
+                "grantee": f"{u}writer",
+                "mode": "exact",
+                "privileges": [{"privilege": ["INSERT"], "scope": ["db.*"]}],
+            },
+            {
+                "grantee": f"{u}admin",
+                "privileges": [{"privilege": ["SHOW TABLES"], "scope": ["db.*"], "grant_option": True}],
+            },
+        ],
+        "purge": {kind: [u + pattern] for kind, pattern in PURGED.items()},
+    }
+
+
+def together(wishes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Many universes as one input."""
+    result: dict[str, Any] = {"purge": {}}
+    for one in wishes:
+        for kind, entities in one.items():
+            if kind != "purge":
+                result[kind] = [*result.get(kind, ()), *entities]
+        for kind, patterns in one["purge"].items():
+            result["purge"][kind] = [*result["purge"].get(kind, ()), *patterns]
+    return result
+
+
+# -- looking at a server without modules ----------------------------------------------------------------------------
+
+_UNIVERSE = re.compile(r"\bu\d{4}_")
+_TABLES = {
+    "users": ("name", "id"),
+    "roles": ("name", "id"),
+    "role_grants": ("coalesce(user_name, role_name)", "granted_role_id"),
+    "grants": ("coalesce(user_name, role_name)", ""),
+    "settings_profiles": ("name", "id"),
+    "settings_profile_elements": ("coalesce(profile_name, user_name, role_name)", ""),
+    "quotas": ("name", "id"),
+    "quota_limits": ("quota_name", ""),
+    "row_policies": ("name", "id"),
+    "named_collections": ("name", ""),
+    "databases": ("name", "uuid, data_path, metadata_path"),
+}
+"""Table -> whose its rows are, and the columns that differ between two of the same."""
+_SNAPSHOT = " UNION ALL ".join(
+    f"SELECT concat('{table} ', {owner}, ' ', formatRowNoNewline('JSONEachRow', *"
+    f"{f' EXCEPT ({other})' if other else ''})) FROM system.{table}"
+    for table, (owner, other) in _TABLES.items()
+)
+
+KEYWORDS = ("USER", "ROLE", "SETTINGS PROFILE", "QUOTA", "NAMED COLLECTION", "DATABASE")
+
+State = frozenset[str]
+"""What there is of a universe: a line for each row of the system tables, without the universe's prefix."""
+
+
+def snapshot(client: Client) -> dict[str, State]:
+    """The states of all universes; that of `shared` is what belongs to none."""
+    found: dict[str, list[str]] = {}
+    for line in client.query(f"{_SNAPSHOT} FORMAT TabSeparatedRaw").splitlines():
+        universe = _UNIVERSE.search(line)
+        found.setdefault(universe[0] if universe else "shared", []).append(plain(line))
+    return {universe: frozenset(lines) for universe, lines in found.items()}
+
+
+def plain(text: str) -> str:
+    """A text without the prefix of its universe."""
+    return _UNIVERSE.sub("", text)
+
+
+def plains(statements: Iterable[str]) -> list[str]:
+    """Statements without the prefix of their universe."""
+    return [plain(statement) for statement in statements]
+
+
+# -- servers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """A server, what runs modules against it, and its supply of universes."""
+
+    server: Sandbox
+    forks: Forks
+    numbers: Iterator[int]
+
+    @property
+    def client(self) -> Client:
+        """The administrator, without modules."""
+        return self.server.session("default")
+
+    def universes(self, count: int) -> list[str]:
+        """New universes in the start state."""
+        made = [f"u{next(self.numbers):04d}_" for _number in range(count)]
+        for statement in start_state(made):
+            self.client.query(statement)
+        return made
+
+    def run(self, options: Mapping[str, Any], port: int | None = None, **arguments: Any) -> dict[str, Any]:
+        """Run clickhouse_access, through a proxy's port or straight."""
+        login = {"login_host": "127.0.0.1", "login_port": port or self.server.port, "login_secure": False}
+        result = self.forks.run({**login, **options}, **arguments)
+        assert "traceback" not in result, result["msg"]
+        return result
+
+    def clear(self) -> None:
+        """Drop all universes, so that the next ones are read as fast."""
+        gone = snapshot(self.client)
+        gone.pop("shared")
+        if not gone:
+            return
+        for table in (
+            "row_policies",
+            "users",
+            "roles",
+            "settings_profiles",
+            "quotas",
+            "named_collections",
+            "databases",
+        ):
+            column = "concat(short_name, ' ON ', database, '.', if(table = '', '*', table))"
+            found = self.client.query(
+                f"SELECT {column if table == 'row_policies' else 'name'} FROM system.{table} WHERE match(name, '^u[0-9]')"
+            ).splitlines()
+            keyword = table.replace("_", " ").upper()[:-1].replace("POLICIE", "POLICY")
+            one_by_one = table in ("named_collections", "databases")
+            for part in found if one_by_one else [", ".join(found)] if found else []:
+                self.client.query(f"DROP {keyword} {part}")
+
+
+@dataclass
+class World:
+    """Servers of one version, and how an undisturbed run goes there.
+
+    :param plan: its statements, as shown
+    :param states: the state after each of them; the first is the start state
+    """
+
+    version: str
+    sites: list[Site]
+    plan: list[str]
+    states: list[State]
+
+    def each(self, ks: Sequence[int], walk: Callable[[Site, Sequence[int]], None]) -> None:
+        """Walk through these statements on all servers at once."""
+        with ThreadPoolExecutor(len(self.sites)) as pool:
+            parts = [ks[number :: len(self.sites)] for number in range(len(self.sites))]
+            for result in [pool.submit(walk, *part) for part in zip(self.sites, parts, strict=True) if part[1]]:
+                result.result()
+
+
+@pytest.fixture(scope="module", params=[version for version in VERSIONS if version != "24.8"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two servers. That of 26.9 shows what it stores to who may see it, so no passwords have to be tried there."""
+    with ExitStack() as stack:
+        temporary = tmp_path_factory.mktemp("modules")
+        sites = []
+        for _number in range(AT_ONCE):
+            server = stack.enter_context(start(request.param, display_secrets=request.param == "26.9"))
+            sites.append(Site(server, stack.enter_context(Forks(TMPDIR=str(temporary))), itertools.count()))
+            sites[-1].client.query("CREATE ROLE shared_role")
+        yield World(request.param, sites, *undisturbed(sites[0]))
+        assert not list(temporary.iterdir()), "a module left something behind"
+
+
+def undisturbed(site: Site) -> tuple[list[str], list[State]]:
+    """Run without faults; then run the same statements one by one, to see what each of them does."""
+    ours, other = site.universes(2)
+    with FaultProxy(site.server.url, [], site.server.kill) as proxy:
+        result = site.run(wish(ours), proxy.port)
+        assert result["rc"] == 0 and result["changed"], result
+        sent = changes(proxy)
+    assert not site.run(wish(ours))["changed"]
+    states = [snapshot(site.client)[other]]
+    for statement in sent:
+        site.client.query(statement.replace(ours, other))
+        states.append(snapshot(site.client)[other])
+    assert states[-1] == snapshot(site.client)[ours]
+    return plains(result["statements"]), states
+
+
+def changes(proxy: FaultProxy) -> list[str]:
+    """What a run sent that changes something, secrets and all."""
+    return [sent.decode() for sent in proxy.statements if re.match(rb"CREATE|ALTER|GRANT|REVOKE|DROP", sent)]
+
+
+def test_the_plan_is_long_and_mixed(world: World) -> None:
+    """At least 30 statements of every verb, each of which does something; and what must stay stays."""
+    assert len(world.plan) >= 30
+    verbs = {" ".join(statement.split()[:2]) for statement in world.plan}
+    kinds = {"USER", "ROLE", "SETTINGS", "QUOTA", "ROW", "NAMED"}
+    assert verbs >= {f"{verb} {kind}" for verb in ("CREATE", "ALTER", "DROP") for kind in kinds} | {"CREATE DATABASE"}
+    assert {verb.split()[0] for verb in verbs} == {"CREATE", "ALTER", "GRANT", "REVOKE", "DROP"}
+    for number, (before, after) in enumerate(itertools.pairwise(world.states), 1):
+        assert before != after or "IDENTIFIED" in world.plan[number - 1], world.plan[number - 1]
+    stays = {line for line in world.states[0] if re.match(r"\w+ stays", line)}
+    assert len(stays) >= 8 and stays <= world.states[-1]
+
+
+# -- a fault at every statement -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """A fault, and what a result must say about it.
+
+    :param runs: whether the server ran the statement all the same
+    :param answered: whether an answer came
+    :param advice: what the message must say
+    """
+
+    kind: str
+    runs: bool = False
+    code: int | None = None
+    name: str | None = None
+    advice: str = ""
+
+    def at(self, k: int) -> Fault:
+        """The fault at statement `k`."""
+        refusal = {"code": self.code, "name": self.name, "message": "So the test says."} if self.code else {}
+        return Fault(k, self.kind, seconds=TOO_LATE, **refusal)  # type: ignore[arg-type]
+
+
+LANES = 6
+"""Runs at once, on each server, of those that only wait."""
+TIMEOUT = 3
+TOO_LATE = TIMEOUT + 1.0
+"""Seconds; long enough for what comes in time to come in time on a busy machine."""
+MISHAPS = {
+    "dropped before": Mishap("drop_before", advice="See that the server is up"),
+    "dropped after": Mishap("drop_after", runs=True, advice="See that the server is up"),
+    "killed": Mishap("kill", advice="See that the server is up"),
+    "too late": Mishap("delay", runs=True, advice="login_timeout"),
+    "497": Mishap("refuse", code=497, name="ACCESS_DENIED", advice="Grant what is missing to login_user"),
+    "241": Mishap("refuse", code=241, name="MEMORY_LIMIT_EXCEEDED", advice="memory"),
+    "516": Mishap("refuse", code=516, name="AUTHENTICATION_FAILED", advice="login_password"),
+}
+
+
+@pytest.mark.parametrize("mishap", MISHAPS.values(), ids=list(MISHAPS))
+def test_a_fault_at_every_statement(world: World, mishap: Mishap) -> None:
+    """The result is the truth; the server is where it says; a second run does the rest, a third nothing."""
+    # every one where a server is cheap to look at; on ClickHouse's own server every fourth, other ones for each mishap
+    first, step = (1, 1) if world.version == "26.9" else (1 + list(MISHAPS.values()).index(mishap) % 4, 4)
+    ks = range(first, len(world.plan) + 1, step)
+    world.each(ks, lambda site, part: _walk(world, site, mishap, part))
+
+
+def _walk(world: World, site: Site, mishap: Mishap, ks: Sequence[int]) -> None:
+    universes = dict(zip(ks, site.universes(len(ks)), strict=True))
+    shared = snapshot(site.client)["shared"]
+
+    def fail(forks: Forks, ks: Sequence[int]) -> None:
+        for k in ks:
+            _fail(world, Site(site.server, forks, site.numbers), mishap, k, universes[k])
+
+    if mishap.kind == "delay":  # the runs mostly wait, so many may at once
+        with ExitStack() as stack, ThreadPoolExecutor(LANES) as pool:
+            lanes = [(stack.enter_context(Forks()), ks[number::LANES]) for number in range(LANES)]
+            for job in [pool.submit(fail, *lane) for lane in lanes]:
+                job.result()
+    else:
+        fail(site.forks, ks)
+    reached = {k: k if mishap.runs else k - 1 for k in ks}
+    assert _within(10, lambda: all(snapshot(site.client)[universes[k]] == world.states[reached[k]] for k in ks))
+    for k in ks:
+        second = site.run(wish(universes[k]))
+        assert second["rc"] == 0, (k, second)
+        # what is done is not done again, and what is left takes no more than it would have taken
+        statements = plains(second["statements"])
+        assert not set(statements) & set(world.plan[: reached[k]]), k
+        assert len(statements) <= len(world.plan) - reached[k], k
+    found = snapshot(site.client)
+    assert all(found[universe] == world.states[-1] for universe in universes.values())
+    assert found["shared"] == shared
+    third = site.run(together(map(wish, universes.values())))
+    assert third["rc"] == 0 and not third["changed"], third
+    site.clear()
+
+
+def _fail(world: World, site: Site, mishap: Mishap, k: int, universe: str) -> None:
+    """One run that meets its mishap at statement `k`, and what it says about it."""
+    n = len(world.plan)
+    with FaultProxy(site.server.url, [mishap.at(k)], site.server.kill) as proxy:
+        limit = {"login_timeout": TIMEOUT} if mishap.kind == "delay" else {}
+        result = site.run({**wish(universe), **limit}, proxy.port)
+        sent = changes(proxy)
+        assert not proxy.faults, "the fault did not happen"
+    if mishap.kind == "kill":
+        site.server.restart()
+    lost = mishap.code is None
+    assert result["rc"] == 1 and result["failed"], (k, result)
+    assert plains(result["done"]) == world.plan[: k - 1]
+    assert plains(result["pending"]) == world.plan[k:]
+    stuck = result["unknown_statement" if lost else "failed_statement"]
+    assert plain(stuck) == world.plan[k - 1]
+    assert result["failed_statement" if lost else "unknown_statement"] is None
+    assert (result["code"], result["error_name"]) == (mishap.code, mishap.name)
+    assert result["changed"] is (k > 1 or lost)
+    # each was sent once, and none after the mishap; up to a secret they read as they are shown
+    said = [*result["done"], stuck]
+    assert [text.split("'")[0] for text in sent] == [text.split("'")[0] for text in said]
+    for part in (
+        f"http://127.0.0.1:{proxy.port} as 'default'",
+        f"Of {n} statements, statement {k} ",
+        stuck,
+        f"Done: {k - 1}, pending: {n - k}",
+        mishap.advice,
+        f"So the test says. ({mishap.name})" if mishap.code else "no answer from the server",
+        "may have run or not" if lost else "",
+        "run it again" if lost else "a second run",
+    ):
+        assert part in result["msg"], (part, result["msg"])
+    assert not any(secret in json.dumps(result) for secret in SECRETS)
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether a condition becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
