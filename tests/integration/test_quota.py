@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -163,6 +164,18 @@ def test_whole_addresses_are_said_by_every_version(converges: Module, module: Mo
 def known_limits(version: Version) -> list[str]:
     """The limits that this version has."""
     return [name for name in quotas.LIMITS if name != "queries_per_normalized_hash" or version >= HASHES]
+
+
+def test_nothing_that_the_server_has_is_left_out(admin: Any, version: Version) -> None:
+    """The limits are the columns of the server, in its order; the keys are those of its error message."""
+    columns = admin.lines(
+        "SELECT name FROM system.columns WHERE database = 'system' AND table = 'quota_limits' AND name LIKE 'max\\_%'"
+        " ORDER BY position"
+    )
+    assert columns == [f"max_{name}" for name in known_limits(version)]
+    with pytest.raises(ServerSaid) as refused:
+        admin.query("CREATE QUOTA q_probe KEYED BY nonsense")
+    assert re.findall("'([a-z_]+)'", refused.value.message)[1:] == known_keys(version)
 
 
 def test_every_limit(converges: Module, admin: Any, version: Version, quota: str) -> None:
