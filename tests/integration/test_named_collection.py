@@ -418,6 +418,37 @@ def test_on_cluster(module: Module, failed: Module, world: World, sees: Options)
     assert gone["statements"] == [f"DROP NAMED COLLECTION `nc_one` {clause}"] and world.row() is None
 
 
+@on_newest
+def test_replicas_that_differ(module: Module, failed: Module, clickhouse: Any) -> None:
+    """All get what is wished, whatever each of them had: nothing, an old value, a key too many, a key too few."""
+    if clickhouse.version != "26.9":
+        pytest.skip("the sandbox has replicas of 26.9 only")
+    with start("26.9", tls=True, display_secrets=True, cluster="pair", replicas=2) as server:
+        login = to(server)
+        worlds = [World(replica) for replica in server.replicas]
+        options: Options = {"name": "nc_one", "cluster": "pair", "keys": keys(a="wished a", b=("wished b", False))}
+        for first, second in (
+            ("a = 'wished a', b = 'wished b' NOT OVERRIDABLE", ""),
+            ("", "a = 'old', c = 'gone'"),
+            ("a = 'wished a', b = 'wished b'", "a = 'wished a', c = 'gone'"),
+            ("c = 'gone'", "d = 'gone too'"),
+        ):
+            for world, pairs in zip(worlds, (first, second), strict=True):
+                world.make(pairs) if pairs else world.drop()
+            assert module("named_collection", options, **login)["changed"]
+            for world in worlds:
+                row = world.row()
+                assert row is not None and row["create_query"].endswith(
+                    " AS a = 'wished a', b = 'wished b' NOT OVERRIDABLE"
+                )
+            assert not module("named_collection", options, **login)["changed"]
+        worlds[1].drop()
+        gone = {**options, "state": "absent"}
+        assert module("named_collection", gone, **login)["changed"]
+        assert not module("named_collection", gone, **login)["changed"]
+        assert [world.row() for world in worlds] == [None, None]
+
+
 CONFIG = """<clickhouse><named_collections><nc_config>
     <url>https://config.example</url><token overridable="false">config secret</token>
 </nc_config></named_collections></clickhouse>"""

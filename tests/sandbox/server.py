@@ -139,6 +139,9 @@ class Session:
     until: float = 0.0
 
 
+_SHOW_SECRETS = "format_display_secrets_in_show_and_select"
+
+
 def _set(changes: dict[str, str]) -> list[str]:
     """The statement that makes these changes of settings; none for none."""
     pairs = ", ".join(f"{_setting(name)} = {string_literal(value)}" for name, value in changes.items())
@@ -540,7 +543,7 @@ class SandboxServer:
         if statement.keyword in _REWRITTEN:
             reads: list[sql_text.ClusterRead] = []
             if statement.keyword != "create":
-                reads, there = self._cluster_changes(text, statement, session)
+                reads, there = self._cluster_changes(text, statement, session, query)
                 changes += there
                 engine = self._engine(session)  # a read may have made a table, which takes another process
             named = [
@@ -776,9 +779,11 @@ class SandboxServer:
                 os.replace(new, file)
                 self._published[name] = mark
 
-    def _from_all_replicas(self, database: str, table: str, session: Session) -> str:
+    def _from_all_replicas(self, database: str, table: str, session: Session, query: Query) -> str:
         """The name of the table, made current, that holds what this table has on each replica; there the reader is
-        `default`, as with a cluster that has no `secret`. Raises EngineError."""
+        `default`, as with a cluster that has no `secret`. Of the query's settings only whether to show secrets goes
+        along. Raises EngineError."""
+        before = _set({name: value for name, value in query.settings if name == _SHOW_SECRETS})
         is_access = database == "system" and table in TABLES
         for server in self.cluster:
             reader = session if server is self else Session("default")
@@ -790,7 +795,7 @@ class SandboxServer:
             engine = server._engine(reader)
             if server is self:
                 columns = engine.call({"format": "JSONEachRow"}, f"DESCRIBE TABLE {source}".encode())[1]
-            rows = engine.call({"format": "Native"}, f"SELECT * FROM {source}".encode())[1]
+            rows = engine.call({"format": "Native", "before": before}, f"SELECT * FROM {source}".encode())[1]
             (self._tables / f"{server.number}.{database}.{table}.native").write_bytes(rows)
         name = _all_replicas(database, table)
         if not is_access:
@@ -807,7 +812,7 @@ class SandboxServer:
         return f"{OVERLAY}.{backquote(name)}"
 
     def _cluster_changes(
-        self, text: str, statement: sql_text.Statement, session: Session
+        self, text: str, statement: sql_text.Statement, session: Session, query: Query
     ) -> tuple[list[sql_text.ClusterRead], list[tuple[int, int, str]]]:
         """A query's reads from the cluster, and the changes that point them at tables of the overlay, and hostName()
         and tcpPort() at the replica that a row is of. Raises EngineError."""
@@ -830,7 +835,7 @@ class SandboxServer:
                     source = f"{OVERLAY}.{table}"
                 changes.append((read.start, read.end, source))
                 continue
-            changes.append((read.start, read.end, self._from_all_replicas(database, table, session)))
+            changes.append((read.start, read.end, self._from_all_replicas(database, table, session, query)))
             there = sql_text.with_functions(text, statement, cluster.functions_there(self.cluster))
             start, end = read.scope
             there = [change for change in there if start <= change[0] < end]
