@@ -19,6 +19,8 @@ description:
   - What is not declared is left alone, unless O(purge) covers it.
   - A vars file of 10,000 users is a normal input. Where the module runs on the control node, a long run shows how far
     it has come.
+author:
+  - hardened.clickstack contributors (@hardened-clickstack)
 extends_documentation_fragment:
   - hardened.clickstack.clickhouse
   - hardened.clickstack.clickhouse.guard

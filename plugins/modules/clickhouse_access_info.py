@@ -15,6 +15,8 @@ description:
     Given back to it they change nothing.
   - No secret is among them. A password reads as its type alone, which means that the stored one stays.
   - The playbook C(hardened.clickstack.export) writes them into a vars file.
+author:
+  - hardened.clickstack contributors (@hardened-clickstack)
 extends_documentation_fragment:
   - hardened.clickstack.clickhouse
 options:

@@ -17,7 +17,6 @@ author:
   - hardened.clickstack contributors (@hardened-clickstack)
 extends_documentation_fragment:
   - hardened.clickstack.clickhouse
-  - hardened.clickstack.clickhouse.guard
   - hardened.clickstack.clickhouse.entity
 options:
   keyed_by:
