@@ -119,6 +119,9 @@ def test_what_is_not_sent(cluster: Sandbox) -> None:
     assert (users(one), users(two)) == ({"weak"}, {"only_there"})
     assert two.lines("SHOW DATABASES") == one.lines("SHOW DATABASES")
     weak.query("CREATE USER made ON CLUSTER pair")
+    one.query("GRANT SELECT ON d.* TO weak WITH GRANT OPTION")  # on one, which is where it counts
+    weak.query("GRANT ON CLUSTER pair SELECT ON d.* TO made")
+    assert two.lines("SHOW GRANTS FOR made") == ["GRANT SELECT ON d.* TO made"]
     error = refused(weak, "ALTER USER made ON CLUSTER pair GRANTEES CURRENT_USER")  # who is unknown there
     assert error.code == 511 and "[replica-2:9001]" in error.text
     assert "GRANTEES weak" in one.query("SHOW CREATE USER made") and "GRANTEES" not in two.query(
