@@ -96,7 +96,7 @@ EXAMPLES = r"""
     filter: tenant = 'acme'
     apply_to:
       names:
-        - acme_reader
+        - reader
 
 - name: And never what is older than a month, in any table of the database
   hardened.clickstack.clickhouse_row_policy:
@@ -124,14 +124,14 @@ statements:
   returned: success
   type: list
   elements: str
-  sample: ["CREATE ROW POLICY `acme` ON `telemetry`.`logs` USING tenant = 'acme' TO `acme_reader`"]
+  sample: ["CREATE ROW POLICY `acme` ON `telemetry`.`logs` USING tenant = 'acme' TO `reader`"]
 entity:
   description:
     - The row policy after the run, in canonical form, in the shape of the module's own options. Empty if it does not
       exist.
   returned: success
   type: dict
-  sample: {"apply_to": {"names": ["acme_reader"]}, "filter": "tenant = 'acme'", "restrictive": false}
+  sample: {"apply_to": {"names": ["reader"]}, "filter": "tenant = 'acme'", "restrictive": false}
 code:
   description: ClickHouse's error code. Null if no server answered.
   returned: when the server refused something
