@@ -24,6 +24,9 @@ VARIABLES = {
     "auditor_password": "example auditor",
     "auditor_password_new": "example auditor two",
     "vault_admin_password": "",
+    "exports_key_id": "example exports id",
+    "exports_key": "example exports key",
+    "mailer_password": "example mailer",
 }
 """What the examples take from the operator's vault."""
 WORLD = {
@@ -31,6 +34,7 @@ WORLD = {
     "SETTINGS PROFILE": ("base", "obsolete"),
     "USER": (),
     "QUOTA": (),
+    "NAMED COLLECTION": (),
 }
 """What the examples take to be there already."""
 
@@ -62,6 +66,7 @@ def prepare(clickhouse: Any, created: list[str]) -> None:
     for kind, names in WORLD.items():
         for name in {*names, *created}:
             client.query(f"DROP {kind} IF EXISTS {name}")
+    client.query("DROP ROW POLICY IF EXISTS acme ON telemetry.logs, recent ON telemetry.*")
     client.query("DROP DATABASE IF EXISTS otel")
     for kind, names in WORLD.items():
         for name in names:
@@ -136,7 +141,17 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {"grantee": "ex_role", "privileges": [{"privilege": ["NOTHING"], "scope": ["ex.*"]}]},
     ),
     "quota": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": ""}),
+    "named_collection": (
+        {"name": "ex_new", "keys": [{"name": "a", "value": "example value"}]},
+        {"name": "ex_denied", "keys": [{"name": "a", "value": "example value"}]},
+        {"name": "ex_new", "keys": []},
+    ),
     "role": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": "", "settings": []}),
+    "row_policy": (
+        {"name": "ex_new", "database": "ex", "filter": "a=1"},
+        {"name": "ex_denied", "database": "ex", "table": "t"},
+        {"name": "ex_new", "database": "ex", "filter": "a, b"},
+    ),
     "settings_profile": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": ""}),
     "user": ({"name": "ex_new"}, {"name": "ex_denied"}, {"name": "ex_new", "authentication": []}),
 }
@@ -163,12 +178,17 @@ def test_results_are_what_return_says(module: Module, failed: Any, clickhouse: A
         "DROP ROLE IF EXISTS ex_role, ex_new, ex_denied",
         "DROP SETTINGS PROFILE IF EXISTS ex_new, ex_denied",
         "DROP QUOTA IF EXISTS ex_new, ex_denied",
+        "DROP ROW POLICY IF EXISTS ex_new ON ex.*, ex_denied ON ex.t",
         "DROP DATABASE IF EXISTS ex_database",
+        "DROP NAMED COLLECTION IF EXISTS ex_new",
         "CREATE ROLE ex_role",
     ):
         client.query(statement)
     watcher = administrator(
-        clickhouse, "ex_watcher", "GRANT SELECT ON system.* TO {}", "GRANT SHOW ACCESS ON *.* TO {}"
+        clickhouse,
+        "ex_watcher",
+        "GRANT SELECT ON system.* TO {}",
+        "GRANT SHOW ACCESS, SHOW NAMED COLLECTIONS ON *.* TO {}",
     )
     works, denied, wrong = KINDS[kind]
     results = {
