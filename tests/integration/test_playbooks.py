@@ -16,7 +16,7 @@ import yaml
 from clickhouse_connect import common
 
 from tests.demo.attempts import attempt, logins, variables
-from tests.demo.cases import CASES, OUTSIDE
+from tests.demo.cases import CASES, INGEST_ADDRESS, OUTSIDE
 from tests.integration.servers import NEWEST, on_newest, root
 from tests.sandbox import Sandbox, ServerSaid, start
 from tests.sandbox.faults import Fault
@@ -179,9 +179,10 @@ def test_the_access_playbook(access: Any, fresh: Sandbox) -> None:
 
     # Killed as HyperDX' user is to be made. By then the administrator can log in, and has no rights yet.
     with fresh.faults(Fault(at=6, kind="delay", seconds=600)) as way:
-        detour = {"stack_access_login_host": "127.0.0.1", "stack_access_login_port": way.port}
-        access({**given, **detour, "stack_access_login_secure": False}, kill=lambda: way.counts[True] == 6)
-        assert way.statements[-1].startswith(b"CREATE USER hyperdx ")
+        plain = {"login_host": "127.0.0.1", "login_port": way.port, "login_secure": False, "login_ca_cert": ""}
+        detour = {f"stack_access_{option}": value for option, value in plain.items()}
+        access({**given, **detour}, kill=lambda: way.counts[True] == 6)
+        assert way.statements[-1].startswith(b"CREATE USER `hyperdx` ")
     assert {"clickstack_admin", "otel_ingest"} - set(default.query(ENTITIES).split()) == set()
     assert default.query("SHOW GRANTS FOR clickstack_admin") == ""
     finished = access(given, "--diff", "-vvv")
@@ -237,16 +238,21 @@ def test_the_access_playbook_does_not_lock_its_administrator_out(access: Any, fr
         "stack_access_admin_password": "only for tests 10",
         "stack_access_bootstrap_user": "clickstack_admin",
         "stack_access_bootstrap_password": old,
+        # the collector's host does not admit this machine, so nobody can tell whether its password is another one
+        "stack_access_ingest_password": "only for tests 11",
+        "stack_access_update_passwords": "always",
     }
     predicted = access(given, "--check")
     assert predicted.code == 0 and predicted.recap["changed"] > 0, predicted.output
     assert admin.query("SELECT 1") == "1\n"
-    rotated, again = access(given), access(given)
-    assert (rotated.code, rotated.recap["changed"]) == (0, 1), rotated.output
+    rotated, again = access(given), access({**given, "stack_access_update_passwords": "on_drift"})
+    assert (rotated.code, rotated.recap["changed"]) == (0, 2), rotated.output
     assert (again.code, again.recap["changed"]) == (0, 0), again.output
     assert not any(secret in rotated.output for secret in (old, "only for tests 10"))
     with pytest.raises(ServerSaid):
         admin.query("SELECT 1")
+    collector = fresh.session("otel_ingest", "only for tests 11", headers={"X-Sandbox-Peer": INGEST_ADDRESS})
+    assert collector.query("SELECT 1") == "1\n"
 
 
 @pytest.mark.parametrize("version", sorted(GENUINE))
