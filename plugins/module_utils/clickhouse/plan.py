@@ -106,7 +106,7 @@ def ordered(changes: Sequence[Change], ranks: Mapping[tuple[str, str], tuple[int
     """Put the statements of many changes in the order they run, and share those that differ only in their subjects.
 
     By phase; in it, what others refer to first (last where things are dropped). Two statements that are shared stand at
-    the same place of their own changes, so no entity meets its statements in another order.
+    the same place of that phase of their own changes, so no entity meets its statements in another order.
 
     :param ranks: the place of an entity, kind and name, among what refers to what
     """
@@ -114,7 +114,10 @@ def ordered(changes: Sequence[Change], ranks: Mapping[tuple[str, str], tuple[int
     firsts: dict[tuple[Any, ...], Statement] = {}
     for change in changes:
         rank = ranks[change.kind, change.name]
-        for step, one in enumerate(change.statements):
+        steps = dict.fromkeys(Phase, 0)
+        for one in change.statements:
+            step = steps[one.phase]
+            steps[one.phase] += 1
             place = tuple(-part for part in rank) if one.phase == Phase.DROP else rank
             key = (one.phase, place, step, one.shape, None if one.subjects else change.name)
             firsts.setdefault(key, one)
