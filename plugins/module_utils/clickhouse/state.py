@@ -342,7 +342,7 @@ class Server:
 
         :return: ``None`` for a text that is not one expression
         """
-        missing = frozenset(texts) - self._filters.keys()
+        missing = {text for text in texts if text not in self._filters}
         if missing:
             for _table, _replica, document in self.session.rows(_filter_line(missing)):
                 text, formatted = document.values() if isinstance(document, dict) else document
