@@ -91,6 +91,18 @@ class Refused(Exception):
         self.errors = errors
 
 
+def said(items: Mapping[tuple[str, str], Item], kind: str, name: str, option: str) -> Item | None:
+    """Return where an option of an entity was written; ``None`` where it follows from what was said of others.
+
+    The roles of a user or role are an option of its own, or of its grants.
+    """
+    item = items.get((kind, name))
+    if option == "roles" and (item is None or item.options.get("roles") is None):
+        places = [items.get((other, name)) for other in ("grant", "user", "role")]
+        return next((place for place in places if place and "roles" in place.options), item)
+    return item
+
+
 # -- what a run must know -------------------------------------------------------------------------------------------
 
 
@@ -295,7 +307,8 @@ def circles(
             for name, current in state.get(its, {}).items()
             if its == kind or name not in users
         }
-        will, said = dict(had), dict[str, Item]()
+        will, places = dict(had), {(wish.kind, wish.name): item for item, wish in wished}
+        fresh: dict[str, set[str]] = {}
         for item, wish in wished:
             document: Document = wish.document
             if wish.kind == "grant" and kind == "role" and "roles" in document and wish.name not in users:
@@ -306,11 +319,12 @@ def circles(
             if not wish.present:
                 will.pop(wish.name, None)
             elif option in document:
-                will[wish.name], said[wish.name] = _referred(document, option), item
-        fresh = {name: set(will[name]) - set(had.get(name, ())) for name in said}
+                will[wish.name] = _referred(document, option)
+                fresh[wish.name] = set(will[wish.name]).difference(had.get(wish.name, ()))
         for circle in _circles(will, fresh):
             error = WishError(option, f"{kind.replace('_', ' ')}s would go round in a circle: {' -> '.join(circle)}")
-            errors.append(said[circle[0]].error(error))
+            item = said(places, kind, circle[0], option)
+            errors += [item.error(error)] if item else []
     return errors
 
 
@@ -404,22 +418,21 @@ def folded(wished: Sequence[tuple[Item, Wish]], state: Mapping[str, Mapping[str,
 
 def purged(
     scope: Mapping[str, Sequence[str]],
-    state: Mapping[str, Mapping[str, Current]],
+    state: Currents,
     declared: Collection[tuple[str, str]],
     protected: Sequence[str],
 ) -> list[tuple[Item, Wish]]:
-    """Return the wish to drop what is not declared.
+    """Return the wish to drop what is not declared, on whichever replica it is.
 
     :param scope: kind -> patterns (``*``, ``?``, ``[...]``) of the names to purge
     :param protected: patterns of names that are never dropped
     """
     gone = []
     for kind, patterns in scope.items():
-        for name, current in sorted(state.get(kind, {}).items()):
+        writable = {name for kinds in state.values() for name, one in kinds.get(kind, {}).items() if not one.read_only}
+        for name in sorted(writable):
             short = TYPES[kind].short(name)
-            if (kind, name) in declared or current.read_only or not _matches(short, patterns):
-                continue
-            if not _matches(short, protected):
+            if (kind, name) not in declared and _matches(short, patterns) and not _matches(short, protected):
                 gone.append((Item(kind, {}, f"purge.{PLURALS[kind]}", name), Wish(kind, name, present=False)))
     return gone
 

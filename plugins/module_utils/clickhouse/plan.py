@@ -55,7 +55,7 @@ def plan(
     after = entity_type.after(there.document if there else None, wish, server)
     statements: dict[Statement, None] = {}
     seen: list[Document | None] = []
-    for current in (ours, *others):
+    for current in sorted((ours, *others), key=lambda one: one is not None):  # who lacks it, first
         had = current.document if current else None
         if had in seen:
             continue

@@ -167,7 +167,7 @@ def run_access() -> NoReturn:
         ours, here = next(iter(replicas.values())), next(iter(state.values()))
         protected = module.params["protected"] or ()
         declared = {(wish.kind, wish.name) for _item, wish in wished}
-        gone = access.purged(scope, here, declared, [*protected, glob.escape(server.user)])
+        gone = access.purged(scope, state, declared, [*protected, glob.escape(server.user)])
         names = {kind: {row["name"] for row in ours[f"{kind}s"]} for kind in access.REFERRED}
         errors += access.check(items, wished, names, gone, protected)
         wished = access.folded(wished, here)
@@ -274,15 +274,18 @@ def _guard(
     credentials = [
         item for _item, wish in wished if (wish.kind, wish.name) == ("user", me.name) for item in wish.credentials
     ]
-    errors = []
+    errors: dict[tuple[str, str], WishError] = {}
     for lockout in lockouts(me, *access.before_and_after(ours, plan), credentials):
-        item = plan.items.get((lockout.kind, lockout.name), access.Item(lockout.kind, {}))
+        item = access.said(plan.items, lockout.kind, lockout.name, lockout.option)
+        if item is None:
+            continue  # a consequence of what another wish does, and that one is named
         if lockout.certain:
             reason = f"{lockout.reason}; allow_lockout: true does it all the same"
-            errors.append(item.error(WishError(lockout.option, reason)))
+            error = item.error(WishError(lockout.option, reason))
+            errors.setdefault((error.option, error.reason), error)
         else:
             plan.notes.append(str(lockout))
-    access.raise_all(errors)
+    access.raise_all(list(errors.values()))
 
 
 def _finish(module: AnsibleModule, session: Session, plan: access.Plan, result: Mapping[str, Any]) -> NoReturn:
