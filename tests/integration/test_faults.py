@@ -11,18 +11,21 @@ import itertools
 import json
 import os
 import re
-import time
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.forks import Forks
-from tests.integration.servers import VERSIONS
+from tests.integration.servers import NEWEST, VERSIONS
 from tests.sandbox import Client, Fault, FaultProxy, Sandbox, start
 
 pytestmark = pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="kills its servers")
@@ -213,6 +216,8 @@ _SNAPSHOT = " UNION ALL ".join(
 
 KEYWORDS = ("USER", "ROLE", "SETTINGS PROFILE", "QUOTA", "NAMED COLLECTION", "DATABASE")
 
+KEYWORDS = ("USER", "ROLE", "SETTINGS PROFILE", "QUOTA", "NAMED COLLECTION", "DATABASE")
+
 State = frozenset[str]
 """What there is of a universe: a line for each row of the system tables, without the universe's prefix."""
 
@@ -268,25 +273,13 @@ class Site:
 
     def clear(self) -> None:
         """Drop all universes, so that the next ones are read as fast."""
-        gone = snapshot(self.client)
-        gone.pop("shared")
-        if not gone:
-            return
-        for table in (
-            "row_policies",
-            "users",
-            "roles",
-            "settings_profiles",
-            "quotas",
-            "named_collections",
-            "databases",
+        policy = "concat(short_name, ' ON ', database, '.', if(table = '', '*', table))"
+        for keyword, table, column in (
+            ("ROW POLICY", "row_policies", policy),
+            *((keyword, f"{keyword.lower().replace(' ', '_')}s", "name") for keyword in KEYWORDS),
         ):
-            column = "concat(short_name, ' ON ', database, '.', if(table = '', '*', table))"
-            found = self.client.query(
-                f"SELECT {column if table == 'row_policies' else 'name'} FROM system.{table} WHERE match(name, '^u[0-9]')"
-            ).splitlines()
-            keyword = table.replace("_", " ").upper()[:-1].replace("POLICIE", "POLICY")
-            one_by_one = table in ("named_collections", "databases")
+            found = self.client.query(f"SELECT {column} FROM system.{table} WHERE match(name, '^u[0-9]')").splitlines()
+            one_by_one = keyword in ("NAMED COLLECTION", "DATABASE")  # their DROP takes no list
             for part in found if one_by_one else [", ".join(found)] if found else []:
                 self.client.query(f"DROP {keyword} {part}")
 
@@ -304,8 +297,12 @@ class World:
     plan: list[str]
     states: list[State]
 
-    def each(self, ks: Sequence[int], walk: Callable[[Site, Sequence[int]], None]) -> None:
-        """Walk through these statements on all servers at once."""
+    def each(self, number: int, walk: Callable[[Site, Sequence[int]], None]) -> None:
+        """Walk through the statements on all servers at once.
+
+        All of them on 26.9; on ClickHouse's own server every fourth, from another one on for each `number`.
+        """
+        ks = range(1, len(self.plan) + 1) if self.version == "26.9" else range(1 + number % 4, len(self.plan) + 1, 4)
         with ThreadPoolExecutor(len(self.sites)) as pool:
             parts = [ks[number :: len(self.sites)] for number in range(len(self.sites))]
             for result in [pool.submit(walk, *part) for part in zip(self.sites, parts, strict=True) if part[1]]:
@@ -367,13 +364,11 @@ def test_the_plan_is_long_and_mixed(world: World) -> None:
 class Mishap:
     """A fault, and what a result must say about it.
 
-    :param runs: whether the server ran the statement all the same
-    :param answered: whether an answer came
+    :param kinds: taken in turns from statement to statement
     :param advice: what the message must say
     """
 
-    kind: str
-    runs: bool = False
+    kinds: tuple[str, ...]
     code: int | None = None
     name: str | None = None
     advice: str = ""
@@ -381,53 +376,58 @@ class Mishap:
     def at(self, k: int) -> Fault:
         """The fault at statement `k`."""
         refusal = {"code": self.code, "name": self.name, "message": "So the test says."} if self.code else {}
-        return Fault(k, self.kind, seconds=TOO_LATE, **refusal)  # type: ignore[arg-type]
+        return Fault(k, self.kinds[k % len(self.kinds)], seconds=TOO_LATE, **refusal)  # type: ignore[arg-type]
 
 
-LANES = 6
-"""Runs at once, on each server, of those that only wait."""
 TIMEOUT = 3
 TOO_LATE = TIMEOUT + 1.0
 """Seconds; long enough for what comes in time to come in time on a busy machine."""
+ALL_THE_SAME = ("drop_after", "kill_after", "delay")
+"""Faults at statements that the server runs all the same."""
 MISHAPS = {
-    "dropped before": Mishap("drop_before", advice="See that the server is up"),
-    "dropped after": Mishap("drop_after", runs=True, advice="See that the server is up"),
-    "killed": Mishap("kill", advice="See that the server is up"),
-    "too late": Mishap("delay", runs=True, advice="login_timeout"),
-    "497": Mishap("refuse", code=497, name="ACCESS_DENIED", advice="Grant what is missing to login_user"),
-    "241": Mishap("refuse", code=241, name="MEMORY_LIMIT_EXCEEDED", advice="memory"),
-    "516": Mishap("refuse", code=516, name="AUTHENTICATION_FAILED", advice="login_password"),
+    "dropped before": Mishap(("drop_before",), advice="See that the server is up"),
+    "dropped after": Mishap(("drop_after",), advice="See that the server is up"),
+    "killed": Mishap(("kill", "kill_after", "kill"), advice="See that the server is up"),
+    "too late": Mishap(("delay",), advice="login_timeout"),
+    "497": Mishap(("refuse",), 497, "ACCESS_DENIED", "Grant what is missing to login_user"),
+    "241": Mishap(("refuse",), 241, "MEMORY_LIMIT_EXCEEDED", "memory"),
+    "516": Mishap(("refuse",), 516, "AUTHENTICATION_FAILED", "login_password"),
 }
 
 
 @pytest.mark.parametrize("mishap", MISHAPS.values(), ids=list(MISHAPS))
 def test_a_fault_at_every_statement(world: World, mishap: Mishap) -> None:
     """The result is the truth; the server is where it says; a second run does the rest, a third nothing."""
-    # every one where a server is cheap to look at; on ClickHouse's own server every fourth, other ones for each mishap
-    first, step = (1, 1) if world.version == "26.9" else (1 + list(MISHAPS.values()).index(mishap) % 4, 4)
-    ks = range(first, len(world.plan) + 1, step)
-    world.each(ks, lambda site, part: _walk(world, site, mishap, part))
+
+    def fail(site: Site, k: int, universe: str) -> int:
+        return _fail(world, site, mishap, k, universe)
+
+    # those that are too late mostly wait, so many of them may at once
+    lanes = 6 if "delay" in mishap.kinds else 1
+    world.each(list(MISHAPS.values()).index(mishap), lambda site, ks: _walk(world, site, ks, fail, lanes))
 
 
-def _walk(world: World, site: Site, mishap: Mishap, ks: Sequence[int]) -> None:
+def _walk(world: World, site: Site, ks: Sequence[int], fail: Callable[[Site, int, str], int], lanes: int = 1) -> None:
+    """Let a run fail at each of these statements, then run it again.
+
+    `fail` runs it, in a universe, and returns how many statements the server ran; `lanes` of them run at once.
+    """
     universes = dict(zip(ks, site.universes(len(ks)), strict=True))
     shared = snapshot(site.client)["shared"]
+    reached: dict[int, int] = {}
 
-    def fail(forks: Forks, ks: Sequence[int]) -> None:
+    def along(forks: Forks, ks: Sequence[int]) -> None:
         for k in ks:
-            _fail(world, Site(site.server, forks, site.numbers), mishap, k, universes[k])
+            reached[k] = fail(replace(site, forks=forks), k, universes[k])
 
-    if mishap.kind == "delay":  # the runs mostly wait, so many may at once
-        with ExitStack() as stack, ThreadPoolExecutor(LANES) as pool:
-            lanes = [(stack.enter_context(Forks()), ks[number::LANES]) for number in range(LANES)]
-            for job in [pool.submit(fail, *lane) for lane in lanes]:
-                job.result()
-    else:
-        fail(site.forks, ks)
-    reached = {k: k if mishap.runs else k - 1 for k in ks}
-    assert _within(10, lambda: all(snapshot(site.client)[universes[k]] == world.states[reached[k]] for k in ks))
-    for k in ks:
-        second = site.run(wish(universes[k]))
+    with ExitStack() as stack, ThreadPoolExecutor(lanes) as pool:
+        every = [site.forks, *(stack.enter_context(Forks()) for _number in range(1, lanes))]
+        for job in [pool.submit(along, forks, ks[number::lanes]) for number, forks in enumerate(every)]:
+            job.result()
+    found = snapshot(site.client)
+    for k, universe in universes.items():
+        assert found[universe] == world.states[reached[k]], k
+        second = site.run(wish(universe))
         assert second["rc"] == 0, (k, second)
         # what is done is not done again, and what is left takes no more than it would have taken
         statements = plains(second["statements"])
@@ -441,15 +441,15 @@ def _walk(world: World, site: Site, mishap: Mishap, ks: Sequence[int]) -> None:
     site.clear()
 
 
-def _fail(world: World, site: Site, mishap: Mishap, k: int, universe: str) -> None:
-    """One run that meets its mishap at statement `k`, and what it says about it."""
-    n = len(world.plan)
-    with FaultProxy(site.server.url, [mishap.at(k)], site.server.kill) as proxy:
-        limit = {"login_timeout": TIMEOUT} if mishap.kind == "delay" else {}
+def _fail(world: World, site: Site, mishap: Mishap, k: int, universe: str) -> int:
+    """One run that meets its mishap at statement `k`, and what it says about it; how many statements have run."""
+    n, fault = len(world.plan), mishap.at(k)
+    with FaultProxy(site.server.url, [fault], site.server.kill) as proxy:
+        limit = {"login_timeout": TIMEOUT} if fault.kind == "delay" else {}
         result = site.run({**wish(universe), **limit}, proxy.port)
         sent = changes(proxy)
         assert not proxy.faults, "the fault did not happen"
-    if mishap.kind == "kill":
+    if fault.kind.startswith("kill"):
         site.server.restart()
     lost = mishap.code is None
     assert result["rc"] == 1 and result["failed"], (k, result)
@@ -475,13 +475,153 @@ def _fail(world: World, site: Site, mishap: Mishap, k: int, universe: str) -> No
     ):
         assert part in result["msg"], (part, result["msg"])
     assert not any(secret in json.dumps(result) for secret in SECRETS)
+    return k if fault.kind in ALL_THE_SAME else k - 1
 
 
-def _within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether a condition becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+# -- SIGKILL --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_killed_at_every_statement(world: World) -> None:
+    """It can say nothing, and leaves nothing behind but a state that the next run completes."""
+
+    def kill(site: Site, k: int, universe: str) -> int:
+        ran = k % 3 == 0
+        children: list[int] = []
+        fault = Fault(k, "kill_after" if ran else "kill")
+        with FaultProxy(site.server.url, [fault], lambda: os.kill(children[0], signal.SIGKILL)) as proxy:
+            result = site.run(wish(universe), proxy.port, started=children.append)
+            assert not proxy.faults
+            assert len(changes(proxy)) == k
+        assert result == {"rc": -signal.SIGKILL}
+        return k if ran else k - 1
+
+    world.each(0, lambda site, ks: _walk(world, site, ks, kill))
+
+
+@pytest.mark.parametrize("k", [1, 13])
+def test_a_killed_module_of_a_playbook_leaves_no_secret(world: World, tmp_path: Path, k: int) -> None:
+    """The process that Ansible starts is killed; the play fails, and no file of either has a secret."""
+    if world.version != NEWEST:
+        pytest.skip("real playbooks run on the newest version")
+    site = world.sites[0]
+    (universe,) = site.universes(1)
+    folders = {name: tmp_path / name for name in ("local", "remote", "tmp", "home")}
+    for folder in folders.values():
+        folder.mkdir()
+
+    def kill() -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                python, *arguments = (process / "cmdline").read_text().split("\0")
+                ours = any(str(folders["remote"]) in one and "AnsiballZ_" in one for one in arguments[:1])
+                if python == sys.executable and ours:
+                    os.kill(int(process.name), signal.SIGKILL)
+
+    with FaultProxy(site.server.url, [Fault(k, "kill")], kill) as proxy:
+        login = {"login_host": "127.0.0.1", "login_port": proxy.port, "login_secure": False}
+        task = {"hardened.clickstack.clickhouse_access": {**login, **wish(universe)}}
+        file = tmp_path / "playbook.yml"
+        file.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+        run = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "-c", "local", str(file)],
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".build/installed")),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_LOCAL_TEMP": str(folders["local"]),
+                "ANSIBLE_REMOTE_TEMP": str(folders["remote"]),
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+                "TMPDIR": str(folders["tmp"]),
+                "HOME": str(folders["home"]),
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert not proxy.faults, run.stdout + run.stderr
+    assert run.returncode == 2, run.stdout + run.stderr
+    left = [path for folder in folders.values() for path in folder.rglob("*") if path.is_file()]
+    for secret in SECRETS:
+        assert secret not in run.stdout + run.stderr
+        assert not [path for path in left if secret.encode() in path.read_bytes()]
+    assert snapshot(site.client)[universe] == world.states[k - 1]
+    assert site.run(wish(universe))["rc"] == 0
+    assert snapshot(site.client)[universe] == world.states[-1]
+    site.clear()
+
+
+# -- two at once ----------------------------------------------------------------------------------------------------
+
+STARTS = (
+    (),
+    ("databases", "named_collections"),
+    ("settings_profiles",),
+    ("roles",),
+    ("users",),
+    ("row_policies", "quotas"),
+    ("grants",),
+)
+"""What is in the wanted state before two runs begin, each with all before it: so they meet at other statements."""
+MEANWHILE = {
+    36: "BAD_ARGUMENTS",
+    82: "DATABASE_ALREADY_EXISTS",
+    180: "THERE_IS_NO_PROFILE",
+    192: "UNKNOWN_USER",
+    199: "UNKNOWN_QUOTA",
+    492: "ACCESS_ENTITY_NOT_FOUND",
+    493: "ACCESS_ENTITY_ALREADY_EXISTS",
+    511: "UNKNOWN_ROLE",
+    523: "UNKNOWN_ROW_POLICY",
+    668: "NAMED_COLLECTION_DOESNT_EXIST",
+    669: "NAMED_COLLECTION_ALREADY_EXISTS",
+}
+"""What ClickHouse says to a run whose plan another one has overtaken."""
+
+
+def other_wish(u: str) -> dict[str, Any]:
+    """An input about the same entities that wants other values."""
+    text = json.dumps(wish(u))
+    changed = {"a = 3": "a = 4", "10.1.0.0": "10.2.0.0", '"queries": 9': '"queries": 8', '"value": 60': '"value": 61'}
+    for ours, theirs in changed.items():
+        assert ours in text
+        text = text.replace(ours, theirs)
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+@pytest.mark.parametrize("other", [wish, other_wish], ids=["same input", "other input"])
+def test_two_runs_at_once(world: World, other: Callable[[str], dict[str, Any]]) -> None:
+    """Each ends in its state or says that somebody else was there; one more run ends in the wanted state."""
+
+    def race(site: Site, _ks: Sequence[int]) -> None:
+        with Forks() as forks, ThreadPoolExecutor(2) as pool:
+            for number, universe in enumerate(site.universes(len(STARTS))):
+                wanted, there = wish(universe), set().union(*STARTS[: number + 1])
+                assert site.run({kind: wanted[kind] for kind in there})["rc"] == 0
+                inputs = ((site, wanted), (replace(site, forks=forks), other(universe)))
+                jobs = [pool.submit(one.run, options) for one, options in inputs]
+                results = [job.result() for job in jobs]
+                for result in results:
+                    _clear(result)
+                if other is wish and not any(result["rc"] for result in results):
+                    assert snapshot(site.client)[universe] == world.states[-1]
+                assert site.run(wanted)["rc"] == 0
+                assert snapshot(site.client)[universe] == world.states[-1]
+                assert not site.run(wanted)["changed"]
+        site.clear()
+
+    world.each(0, race)
+
+
+def _clear(result: dict[str, Any]) -> None:
+    """A run that another one came between did its work, or says what happened and what to do."""
+    if result["rc"] == 0:
+        return
+    assert result["error_name"] == MEANWHILE.get(result["code"]), result["msg"]
+    assert "meanwhile: run this again" in result["msg"]
+    if "failed_statement" in result:
+        assert result["failed_statement"] and result["unknown_statement"] is None
+        assert result["changed"] or not result["done"]
+    else:  # on 25.8 grants are read user by user
+        assert result["msg"].endswith("Nothing was changed.") and not result.get("changed")

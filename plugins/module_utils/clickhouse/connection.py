@@ -324,7 +324,7 @@ def _advice(text: str, code: int | None, statement: Statement | None = None) -> 
         return "The server is short of memory, or max_memory_usage of login_user is too small."
     if statement is not None and code in _ALREADY_THERE:
         return "Somebody else has made it meanwhile: run this again, and it is compared with what is there now."
-    if statement is not None and code in _NOT_THERE:
+    if code in _NOT_THERE or "does not exist in collection" in text:
         return "Somebody else has taken it away meanwhile: run this again, and it is compared with what is there now."
     if code is not None:
         return ""
