@@ -427,7 +427,7 @@ def test_circles_that_close_over_what_exists(access: Module, failed: Module, mod
     assert errors(failed, {"roles": [{"name": "ac_c", "roles": [{"name": "ac_a"}]}]}) == {"roles[0].roles": way}
     given = {"grantee": "ac_c", "roles": [{"name": "ac_a"}]}
     assert errors(failed, {"grants": [given]}) == {"grants[0].roles": way}
-    assert errors(failed, {"grants": [given], "roles": [{"name": "ac_c"}]}) == {"roles[0].roles": way}
+    assert errors(failed, {"grants": [given], "roles": [{"name": "ac_c"}]}) == {"grants[0].roles": way}
     assert errors(failed, {"settings_profiles": [{"name": "ac_p", "profiles": ["ac_q"]}]}) == {
         "settings_profiles[0].profiles": "settings profiles would go round in a circle: ac_p -> ac_q -> ac_p"
     }

@@ -309,7 +309,7 @@ def circles(
         }
         will, places = dict(had), {(wish.kind, wish.name): item for item, wish in wished}
         fresh: dict[str, set[str]] = {}
-        for item, wish in wished:
+        for _item, wish in wished:
             document: Document = wish.document
             if wish.kind == "grant" and kind == "role" and "roles" in document and wish.name not in users:
                 now = [{"name": name, "admin_option": False} for name in had.get(wish.name, ())]
@@ -323,8 +323,8 @@ def circles(
                 fresh[wish.name] = set(will[wish.name]).difference(had.get(wish.name, ()))
         for circle in _circles(will, fresh):
             error = WishError(option, f"{kind.replace('_', ' ')}s would go round in a circle: {' -> '.join(circle)}")
-            item = said(places, kind, circle[0], option)
-            errors += [item.error(error)] if item else []
+            place = said(places, kind, circle[0], option)
+            errors += [place.error(error)] if place else []
     return errors
 
 
