@@ -256,6 +256,7 @@ def test_the_access_playbook_does_not_lock_its_administrator_out(access: Any, fr
 
 
 @pytest.mark.parametrize("version", sorted(GENUINE))
+@on_newest
 @pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="closes the user default")
 def test_the_access_playbook_on_clickhouse_itself(access: Any, version: str) -> None:
     """On ClickHouse's own server, of the versions that have one here: twice, with new passwords, and what each may do.
