@@ -430,6 +430,7 @@ def test_replicas_that_differ(module: Module, failed: Module, clickhouse: Any) -
         for first, second in (
             ("a = 'wished a', b = 'wished b' NOT OVERRIDABLE", ""),
             ("", "a = 'old', c = 'gone'"),
+            ("a = 'old', c = 'gone'", ""),
             ("a = 'wished a', b = 'wished b'", "a = 'wished a', c = 'gone'"),
             ("c = 'gone'", "d = 'gone too'"),
         ):
