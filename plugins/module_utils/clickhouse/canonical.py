@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
@@ -102,22 +103,37 @@ def stored_host(
 
 
 def _network(option: str, text: str) -> IPNetwork:
-    """Parse ``address``, ``address/bits`` or ``address/netmask``; host bits are dropped, as ClickHouse does."""
-    address, slash, mask = text.strip().partition("/")
-    if address.lower() == "::ffff:":
-        address += "0.0.0.0"  # ClickHouse leaves these zeros out when it shows an address
+    """Parse an address or subnet.
+
+    :raises WishError: if it is none
+    """
     try:
-        if "%" in address:
-            raise ValueError("ClickHouse has no zones")
-        parsed = ipaddress.ip_address(address)
-        if slash and not mask.isdigit():
-            mask = str(_mask_bits(ipaddress.ip_address(mask), parsed.version))
-        return ipaddress.ip_network(f"{parsed}/{mask}" if slash else f"{parsed}", strict=False)
+        return _parsed(text)
     except ValueError:
         hint = ""
         if re.match(r"(\d+\.)*0\d", text):
             hint = "; ClickHouse would read the leading zero as octal, so it is refused here"
         raise WishError(option, f"{text!r} is no IP address or subnet like 10.0.0.0/8 or 2001:db8::/32{hint}") from None
+
+
+@lru_cache(maxsize=1 << 17)
+def _parsed(text: str) -> IPNetwork:
+    """Parse ``address``, ``address/bits`` or ``address/netmask``; host bits are dropped, as ClickHouse does.
+
+    What is wished is as a rule what is stored, so each text comes twice, and parsing is slow.
+    """
+    address, slash, mask = text.strip().partition("/")
+    if address.lower() == "::ffff:":
+        address += "0.0.0.0"  # ClickHouse leaves these zeros out when it shows an address
+    if "%" in address:
+        raise ValueError("ClickHouse has no zones")
+    parsed = ipaddress.ip_address(address)
+    if slash and not mask.isdigit():
+        mask = str(_mask_bits(ipaddress.ip_address(mask), parsed.version))
+    bits = int(mask) if slash else parsed.max_prefixlen
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return ipaddress.IPv4Network((int(parsed), bits), strict=False)
+    return ipaddress.IPv6Network((int(parsed), bits), strict=False)
 
 
 def _mask_bits(mask: IPAddress, version: int) -> int:
@@ -128,13 +144,16 @@ def _mask_bits(mask: IPAddress, version: int) -> int:
     return bits
 
 
+@lru_cache(maxsize=1 << 17)
 def _is_loopback(network: IPNetwork) -> bool:
     if isinstance(network, ipaddress.IPv4Network):
-        return network.subnet_of(ipaddress.IPv4Network("127.0.0.0/8"))
-    return network.subnet_of(ipaddress.IPv6Network("::ffff:127.0.0.0/104")) or network == _LOOPBACK
+        return network.subnet_of(_LOOPBACK_V4)
+    return network.subnet_of(_LOOPBACK_MAPPED) or network == _LOOPBACK
 
 
 _LOOPBACK = ipaddress.IPv6Network("::1/128")
+_LOOPBACK_V4 = ipaddress.IPv4Network("127.0.0.0/8")
+_LOOPBACK_MAPPED = ipaddress.IPv6Network("::ffff:127.0.0.0/104")
 
 
 def _network_order(network: IPNetwork) -> tuple[bool, int, int, int]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse import access
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse import access, options
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.apply import apply
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.connection import (
     CLICKHOUSE_CONNECT_ERROR,
@@ -105,10 +105,8 @@ def entity_options(kind: str) -> dict[str, Any]:
 
 
 ACCESS_OPTIONS: dict[str, Any] = {
-    **{
-        plural: {"type": "list", "elements": "dict", "options": entity_options(kind)}
-        for kind, plural in PLURALS.items()
-    },
+    # what is in the entries, options.py checks; no_log, because a run that fails early returns them
+    **{plural: {"type": "list", "elements": "dict", "no_log": True} for plural in PLURALS.values()},
     "purge": {
         "type": "dict",
         "options": {
@@ -153,11 +151,7 @@ def run_access() -> NoReturn:
     module.no_log_values = {value for value in (module.params["login_password"],) if value}
     with _session(module) as session:
         server = Server(session)
-        items = [
-            access.Item(kind, options, f"{plural}[{index}]")
-            for kind, plural in PLURALS.items()
-            for index, options in enumerate(module.params[plural] or ())
-        ]
+        items = _items(module)
         cluster = _cluster(module)
         scope = {kind: (module.params["purge"] or {}).get(plural) or () for kind, plural in PLURALS.items()}
         kinds = {item.kind for item in items} | {kind for kind, patterns in scope.items() if patterns}
@@ -190,6 +184,20 @@ def run_access() -> NoReturn:
         if module._diff:
             result["diff"] = _diff(changes)
         _finish(module, session, plan, result)
+
+
+def _items(module: AnsibleModule) -> list[access.Item]:
+    """Return the entities as the operator wrote them.
+
+    :raises access.Refused: with everything that is no option, or no value for it
+    """
+    items: list[access.Item] = []
+    errors: list[WishError] = []
+    for kind, plural in PLURALS.items():
+        entries = options.entries(plural, entity_options(kind), module.params[plural] or (), errors)
+        items += [access.Item(kind, entry, f"{plural}[{index}]") for index, entry in enumerate(entries)]
+    access.raise_all(errors)
+    return items
 
 
 ACCESS_KINDS = {plural: kind for kind, plural in PLURALS.items() if kind != "database"}
