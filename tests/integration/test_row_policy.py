@@ -460,8 +460,13 @@ USERS_XML = """<clickhouse><users>
 
 
 @pytest.mark.skipif("CLICKHOUSE_URL" in os.environ, reason="that server's configuration is its own")
-def test_policies_of_the_configuration(module: Module, failed: Module, tmp_path: Path, version: Version) -> None:
-    """A policy in users.xml is reported in the server's formatting, which it does not have there, and not touched."""
+def test_policies_of_the_configuration(
+    module: Module, failed: Module, tmp_path: Path, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A policy in users.xml is reported in the server's formatting, which it does not have there, and not touched.
+
+    To tell that costs no request of its own.
+    """
     users_d = tmp_path / "data" / "users.d"
     users_d.mkdir(parents=True)
     (users_d / "policies.xml").write_text(USERS_XML)
@@ -484,6 +489,11 @@ def test_policies_of_the_configuration(module: Module, failed: Module, tmp_path:
             result = failed("row_policy", {**options, **change}, **login)
             assert result["option"] == "name" and "rp_xml ON rp.t lives in users" in result["msg"], result
             assert failed("row_policy", {**options, **change}, check=True, **login)["msg"] == result["msg"]
+        with_server, requests = _server({"login_host": "localhost", **login}), []
+        ask = with_server.session.rows
+        monkeypatch.setattr(with_server.session, "rows", lambda sql: requests.append(sql) or ask(sql))
+        (rows,) = with_server.load(Question(policies.NEEDS)).values()
+        assert len(policies.read(with_server, rows)) == 3 and len(requests) == 1
         told = module("access_info", {"kinds": ["row_policies"], "read_only": True}, **login)["access"]["row_policies"]
         assert [policy["table"] for policy in told] == ["t", "u", "v"]
         assert not module("access", {"row_policies": told}, **login)["changed"]
