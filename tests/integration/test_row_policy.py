@@ -18,7 +18,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import plan
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, idents, literal
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.state import Question, Server
-from tests.integration.servers import administrator
+from tests.integration.servers import VERSIONS, administrator
 from tests.integration.test_user import HOSTILE
 from tests.sandbox import start
 from tests.sandbox.client import ServerSaid
@@ -449,6 +449,32 @@ def test_on_cluster(module: Module, failed: Module, admin: Any, world: None) -> 
     less = module("row_policy", {**options, "filter": ""})
     assert less["statements"] == [f"ALTER ROW POLICY {SQL} {clause} USING NONE"]
     assert module("row_policy", {**options, "state": "absent"})["statements"] == [f"DROP ROW POLICY {SQL} {clause}"]
+
+
+@pytest.mark.skipif("26.9" not in VERSIONS, reason="only the 26.9 sandbox has replicas")
+def test_replicas(module: Module) -> None:
+    """A replica that shows other rows is told, and mended; one that lacks the policy gets it."""
+    with start("26.9", tls=True, replicas=2) as server:
+        login = {"login_host": "localhost", "login_port": server.https_port, "login_ca_cert": server.ca}
+        other = server.replicas[1].session()
+        options: Options = {**P, "cluster": "default", "filter": "a=1"}
+        assert module("row_policy", options, **login)["statements"] == [
+            f"CREATE ROW POLICY {SQL} ON CLUSTER `default` USING a = 1"
+        ]
+        assert not module("row_policy", options, **login)["changed"]
+        other.query(f"ALTER ROW POLICY {SQL} USING 1")
+        (drift,) = module("access_info", {"kinds": ["row_policies"], "cluster": "default"}, **login)["drift"]
+        assert (drift["kind"], drift["name"]) == ("row_policy", "`rp one` ON `rp data`.`t 1`")
+        assert drift["entity"] == {**NOTHING, "filter": "1"}
+        assert module("row_policy", options, **login)["statements"] == [
+            f"ALTER ROW POLICY {SQL} ON CLUSTER `default` USING a = 1"
+        ]
+        other.query(f"DROP ROW POLICY {SQL}")
+        assert module("row_policy", options, **login)["changed"]
+        assert stored(other)[0]["select_filter"] == "a = 1"
+        other.query(f"DROP ROW POLICY {SQL}")
+        assert module("row_policy", {**options, "state": "absent"}, **login)["changed"]
+        assert not module("row_policy", {**options, "state": "absent"}, **login)["changed"]
 
 
 USERS_XML = """<clickhouse><users>
