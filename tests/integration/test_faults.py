@@ -456,7 +456,7 @@ def _fail(world: World, site: Site, mishap: Mishap, k: int, universe: str) -> in
     assert plains(result["done"]) == world.plan[: k - 1]
     assert plains(result["pending"]) == world.plan[k:]
     stuck = result["unknown_statement" if lost else "failed_statement"]
-    assert plain(stuck) == world.plan[k - 1]
+    assert stuck and plain(stuck) == world.plan[k - 1]
     assert result["failed_statement" if lost else "unknown_statement"] is None
     assert (result["code"], result["error_name"]) == (mishap.code, mishap.name)
     assert result["changed"] is (k > 1 or lost)
@@ -625,3 +625,75 @@ def _clear(result: dict[str, Any]) -> None:
         assert result["changed"] or not result["done"]
     else:  # on 25.8 grants are read user by user
         assert result["msg"].endswith("Nothing was changed.") and not result.get("changed")
+
+
+# -- a statement that is neither done nor not -----------------------------------------------------------------------
+
+
+class Meanwhile(FaultProxy):
+    """Somebody else is there just before the first change."""
+
+    def __init__(self, site: Site, statement: str) -> None:
+        super().__init__(site.server.url, [], site.server.kill)
+        self.site, self.statement = site, statement
+
+    def next_fault(self, statement: bytes) -> Fault | None:
+        """Let the other one in."""
+        if statement.startswith(b"CREATE") and self.statement:
+            self.site.client.query(self.statement)
+            self.statement = ""
+        return super().next_fault(statement)
+
+
+def test_a_shared_statement_may_be_done_in_part(world: World) -> None:
+    """ClickHouse makes one entity after the other and stops at the one that exists: that counts as a change."""
+    site = world.sites[0]
+    (u,) = site.universes(1)
+    options = {"roles": [{"name": f"{u}{name}"} for name in ("one", "two", "three")]}
+    with Meanwhile(site, f"CREATE ROLE {u}two") as proxy:
+        result = site.run(options, proxy.port)
+    assert (result["rc"], result["code"], result["done"], result["pending"]) == (1, 493, [], [])
+    assert plain(result["failed_statement"]) == "CREATE ROLE `one`, `two`, `three`"
+    made = site.client.query(f"SELECT name FROM system.roles WHERE name IN ('{u}one', '{u}three')").split()
+    assert result["changed"] is bool(made)
+    assert ("was refused, and may be done in part" in result["msg"]) is bool(made)
+    assert "Somebody else has made it meanwhile: run this again" in result["msg"]
+    second = site.run(options)
+    assert second["rc"] == 0 and second["changed"]
+    assert not site.run(options)["changed"]
+    site.clear()
+
+
+@pytest.mark.parametrize(("code", "name"), [(159, "TIMEOUT_EXCEEDED"), (999, "KEEPER_EXCEPTION")])
+def test_an_answer_that_decides_nothing(world: World, code: int, name: str) -> None:
+    """Replicas that are late run an ON CLUSTER statement in the background: it is neither refused nor done."""
+    site = world.sites[0]
+    (u,) = site.universes(1)
+    options = {"roles": [{"name": f"{u}new"}]}
+    fault = Fault(1, "refuse", code=code, name=name, message="So the test says.")
+    with FaultProxy(site.server.url, [fault], site.server.kill) as proxy:
+        result = site.run({**options, "cluster": "default"}, proxy.port)
+    assert (result["rc"], result["code"], result["error_name"], result["changed"]) == (1, code, name, True)
+    assert plain(result["unknown_statement"]) == "CREATE ROLE `new` ON CLUSTER `default`"
+    assert (result["failed_statement"], result["done"], result["pending"]) == (None, [], [])
+    assert "may have run or not" in result["msg"] and "run it again" in result["msg"]
+    site.clear()
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["", "There was an error on [replica-2:9000]: Code: 497. DB::Exception: "],
+    ids=["of the server asked", "of a replica"],
+)
+def test_a_refusal_on_a_cluster(world: World, where: str) -> None:
+    """Of the server asked, it means that nothing was done; of a replica it says nothing about the others."""
+    site = world.sites[0]
+    (u,) = site.universes(1)
+    fault = Fault(1, "refuse", code=497, message=f"{where}default: Not enough privileges.")
+    with FaultProxy(site.server.url, [fault], site.server.kill) as proxy:
+        result = site.run({"roles": [{"name": f"{u}new"}], "cluster": "default"}, proxy.port)
+    assert (result["rc"], result["code"], result["changed"]) == (1, 497, bool(where))
+    assert result["failed_statement"] and result["unknown_statement"] is None
+    assert ("may be done in part" in result["msg"]) is bool(where)
+    assert "default: Not enough privileges." in result["msg"]
+    site.clear()

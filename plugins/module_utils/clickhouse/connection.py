@@ -49,8 +49,6 @@ _UNDECIDED = (159, 209, 210, 999)
 """TIMEOUT_EXCEEDED, SOCKET_TIMEOUT, NETWORK_ERROR, KEEPER_EXCEPTION: what a server says when replicas or Keeper did not
 answer it in time. The replicas run the statement all the same when they come to it (ClickHouse's documentation of
 ``distributed_ddl_task_timeout``)."""
-_BEFORE_ANY = (62, ACCESS_DENIED, *LOGIN_REFUSED, 701)
-"""SYNTAX_ERROR, ACCESS_DENIED, a refused login, CLUSTER_DOESNT_EXIST: no replica has begun with the statement."""
 _READABLE = 1000
 """Characters of one statement or one error in a message; results have the statements whole."""
 _TELLING = 6
@@ -277,7 +275,7 @@ class Session:
             code,
             name,
             answered=code not in _UNDECIDED,
-            partly=statement is not None and _partly(text, code, statement),
+            partly=statement is not None and _partly(text),
         )
 
 
@@ -295,13 +293,13 @@ _SERVER_SAYS = re.compile(r"DB::Exception: (.*?\([A-Z][A-Z0-9_]+\))(?=[ .]|$)", 
 """What the server itself said, out of what the driver and the interface put round it."""
 
 
-def _partly(text: str, code: int | None, statement: Statement) -> bool:
+def _partly(text: str) -> bool:
     """Whether a refused statement may have changed something.
 
     ClickHouse goes through the entities of a statement one by one, keeps what it did before the error, and says so
-    (``: After successfully inserting 1/3: user `a`.``); through replicas too.
+    (``: After successfully inserting 1/3: user `a`.``). ``ON CLUSTER`` it reports the first replica that refused.
     """
-    return "After successfully" in text or (" ON CLUSTER " in statement.shown and code not in _BEFORE_ANY)
+    return "After successfully" in text or "There was an error on [" in text
 
 
 def _shortened(text: str) -> str:
