@@ -23,6 +23,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.con
     Login,
     Session,
 )
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entities import named_collection
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.entity import Change, Document, Wish
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.lockout import Me, lockouts
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.plan import shown
@@ -157,6 +158,8 @@ def run_access() -> NoReturn:
         kinds = {item.kind for item in items} | {kind for kind, patterns in scope.items() if patterns}
         replicas = server.load(access.question(items, kinds, cluster, whole=True))
         wished, errors = access.wishes(items, server)
+        if scope["named_collection"]:
+            named_collection.check_sight(server)
         state = access.currents(server, kinds, replicas)
         ours, here = next(iter(replicas.values())), next(iter(state.values()))
         protected = module.params["protected"] or ()
@@ -217,6 +220,8 @@ def run_access_info() -> NoReturn:
         wanted = ACCESS_KINDS if module.params["kinds"] is None else module.params["kinds"]
         kinds = {ACCESS_KINDS[plural] for plural in wanted}
         replicas = server.load(access.question((), kinds, _cluster(module), whole=True))
+        if "named_collection" in kinds:
+            named_collection.check_sight(server)
         state = access.currents(server, kinds, replicas)
         found = access.exported(next(iter(state.values())), module.params["names"], module.params["read_only"])
         module.exit_json(

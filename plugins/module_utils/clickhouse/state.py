@@ -20,7 +20,11 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Row,
     Rows,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import PrivilegeCatalogue
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import (
+    PrivilegeCatalogue,
+    Rights,
+    split_show_grants,
+)
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     WishError,
     idents,
@@ -398,6 +402,18 @@ class Server:
         """Return the lines of ``SHOW GRANTS`` for these users and roles."""
         for start in range(0, len(names), _CHUNK):
             yield from self._texts(f"SHOW GRANTS FOR {idents(names[start : start + _CHUNK])}", None)
+
+    @cached_property
+    def own_rights(self) -> list[Rights]:
+        """What we may do, and what each of our roles may."""
+        names = [each for each in ([self.user], self.enabled_roles) if each]
+        shown = [split_show_grants(self.show_grants(each)).values() for each in names]
+        return [Rights.from_show_grants(self.privileges, lines) for group in shown for lines in group]
+
+    def may(self, privilege: str, scope: str) -> bool:
+        """Whether we, or one of our roles, hold a privilege."""
+        wanted = self.privileges.grant(privilege, scope)
+        return any(rights.covers(wanted) for rights in self.own_rights)
 
     def _texts(self, sql: str, settings: Mapping[str, Any] | None) -> list[str]:
         return [str(next(iter(row.values()))) for row in self.session.query(sql, settings)]

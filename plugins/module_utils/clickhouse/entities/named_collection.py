@@ -27,10 +27,6 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.ent
     Target,
     Wish,
 )
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.grant_algebra import (
-    Rights,
-    split_show_grants,
-)
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import (
     HIDDEN,
     Secret,
@@ -252,13 +248,8 @@ def settle(server: Server, wished: Wish, current: Current | None) -> tuple[Wish,
     :raises AccessError: if we could not see the collection if it was there
     :raises WishError: for what :func:`after` refuses
     """
-    if current is None and not _would_see(server, wished.name):
-        raise AccessError(
-            f"{server.session.login.where} as {server.user!r}: Not enough privileges. To see whether named collection"
-            f" {wished.name} is there, it's necessary to have the grant SHOW NAMED COLLECTIONS ON {wished.name}.",
-            ACCESS_DENIED,
-            "ACCESS_DENIED",
-        )
+    if current is None:
+        check_sight(server, wished.name)
     if not wished.present or "keys" not in wished.document:
         return wished, []
     had = current.document["keys"].by_name if current else {}
@@ -286,18 +277,20 @@ def settle(server: Server, wished: Wish, current: Current | None) -> tuple[Wish,
     return replace(wished, extra={**wished.extra, "password": verdict}), notes
 
 
-def _would_see(server: Server, name: str) -> bool:
-    """Whether our privileges, or those of one of our roles, let us see this collection.
+def check_sight(server: Server, name: str | None = None) -> None:
+    """See that we may see a collection: ``system.named_collections`` leaves out what we may not, silently.
 
-    ``system.named_collections`` leaves out what we may not see and does not say so.
+    :param name: the collection; ``None`` for all
+    :raises AccessError: if we may not
     """
-    wanted = server.privileges.grant("SHOW NAMED COLLECTIONS", ident(name))
-    return any(
-        Rights.from_show_grants(server.privileges, lines).covers(wanted)
-        for names in ([server.user], server.enabled_roles)
-        if names
-        for lines in split_show_grants(server.show_grants(names)).values()
-    )
+    if not server.may("SHOW NAMED COLLECTIONS", "*" if name is None else ident(name)):
+        what = "all named collections" if name is None else f"whether named collection {name} is there"
+        raise AccessError(
+            f"{server.session.login.where} as {server.user!r}: Not enough privileges. To see {what}, it's necessary"
+            f" to have the grant SHOW NAMED COLLECTIONS ON {name or '*'}.",
+            ACCESS_DENIED,
+            "ACCESS_DENIED",
+        )
 
 
 # -- change ---------------------------------------------------------------------------------------------------------
