@@ -1,6 +1,6 @@
 """One measured run of a module in a process of its own, or the replay of what such a run sent.
 
-`child.py module NAME ARGUMENTS RECORD` runs the module as Ansible does, from a file with its arguments, and records every
+`child.py module NAME ARGUMENTS RECORD` runs the module as Ansible does, from a file of arguments, and records every
 HTTP request. `child.py replay RECORD PORT CA` sends the same bytes again over one kept connection: the floor.
 Prints one line of JSON.
 """
