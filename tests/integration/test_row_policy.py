@@ -343,7 +343,7 @@ def test_missing_names(failed: Module, module: Module, admin: Any, wished: Optio
 # -- many at once ----------------------------------------------------------------------------------------------------
 
 
-def test_among_many(module: Module, admin: Any, scratch: Any) -> None:
+def test_among_many(module: Module, failed: Module, admin: Any, scratch: Any) -> None:
     """Users of the same run stand in the one statement that policies share; purge goes by the short name."""
     user, role = scratch.reserve("user", "rp new user"), scratch.reserve("role", "rp new role")
     told = {
@@ -367,6 +367,9 @@ def test_among_many(module: Module, admin: Any, scratch: Any) -> None:
     assert not module("access", {"row_policies": found})["changed"]
     purge = {"row_policies": found[:1], "purge": {"row_policies": ["rp *"]}}
     assert not module("access", {**purge, "protected": ["rp b"]})["changed"]
+    gone = {"name": "rp b", "database": DATABASE, "state": "absent"}
+    refused = failed("access", {"row_policies": [gone], "protected": ["rp b"]})
+    assert refused["option"] == "row_policies[0].state" and "is protected" in refused["msg"]
     assert module("access", purge)["statements"] == ["DROP ROW POLICY `rp b` ON `rp data`.*"]
     assert [row["short_name"] for row in stored(admin)] == ["rp a"]
 
