@@ -215,7 +215,9 @@ class Session:
         :raises AccessError: if the server refuses or does not answer; the message shows the statement without secrets
         """
         try:
-            self._client.command(statement.sql)
+            # a profile of ours may let ON CLUSTER answer errors as rows, which would read as done
+            settings = {"distributed_ddl_output_mode": "throw"} if " ON CLUSTER " in statement.sql else None
+            self._client.command(statement.sql, settings=settings)
         except Exception as error:
             raise self._translate(
                 error, f"{self.login.where} as {self.login.user!r}: {_shortened(statement.shown)}", statement

@@ -72,11 +72,11 @@ class _Options:
             for name, option in spec.items()
         }
         self.required = [name for name, option in spec.items() if option.get("required")]
-        self.empty = {name: option.get("default") for name, option in spec.items()}
+        self.defaults = {name: option["default"] for name, option in spec.items() if option.get("default") is not None}
 
     def read(self, path: str, given: Mapping[str, Any], errors: list[WishError]) -> dict[str, Any]:
-        """Return the options with what was given in its type, defaults for the rest, ``None`` for what has none."""
-        found = dict(self.empty)
+        """Return what was given, in its type, and defaults. What was omitted is not in it: 10,000 entries are many."""
+        found = dict(self.defaults)
         for name, value in given.items():
             option = self.options.get(name)
             if option is None:
@@ -84,7 +84,7 @@ class _Options:
             elif value is not None:
                 found[name] = self._value(option, f"{path}.{name}", value, errors)
         for name in self.required:
-            if found[name] is None:
+            if found.get(name) is None:
                 errors.append(WishError(f"{path}.{name}", "is required"))
         return found
 
@@ -133,7 +133,7 @@ def entries(plural: str, spec: Spec, given: Sequence[Any], errors: list[WishErro
     :param spec: the options of one entry
     :param given: what the operator wrote
     :param errors: everything that is wrong is added to it
-    :return: the entries with every option in its type; ``None`` where one was omitted and has no default
+    :return: the entries with every option in its type; one that was omitted and has no default is left out
     """
     options = _Options(spec)
     found = []

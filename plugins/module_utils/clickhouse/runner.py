@@ -199,6 +199,9 @@ def _items(module: AnsibleModule) -> list[access.Item]:
     for kind, plural in PLURALS.items():
         entries = options.entries(plural, entity_options(kind), module.params[plural] or (), errors)
         items += [access.Item(kind, entry, f"{plural}[{index}]") for index, entry in enumerate(entries)]
+        module.params[plural] = None
+    # What was read is not needed twice: AnsibleModule keeps all of it, and with it every text that may be a secret.
+    module.validation_result = None
     access.raise_all(errors)
     return items
 
