@@ -54,7 +54,8 @@ def test_read_as_ansible_reads_them(kind: str) -> None:
         validated = ArgumentSpecValidator(dict(TYPES[kind].options)).validate(entry)
         assert not validated.error_messages
         errors: list[WishError] = []
-        assert entries(f"{kind}s", TYPES[kind].options, [entry], errors) == [without_none(validated.validated_parameters)]
+        expected = without_none(validated.validated_parameters)
+        assert entries(f"{kind}s", TYPES[kind].options, [entry], errors) == [expected]
         assert errors == []
 
 
