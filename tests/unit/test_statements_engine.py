@@ -61,6 +61,10 @@ METHOD_OF_HASH = {"sha256_hash": "sha256_password", "double_sha1_hash": "double_
 METHOD_OF_HASH |= {"bcrypt_hash": "bcrypt_password", "scram_sha256_hash": "scram_sha256_password"}
 
 
+AFTER_PROFILE = {("mark", ","), ("end", ""), ("word", "TO"), ("word", "GRANTEES"), ("word", "DEFAULT"), ("word", "ADD")}
+"""What may stand behind the name of a profile, and not behind that of a setting."""
+
+
 class Reader:
     """A cursor over the tokens of one canonical statement."""
 
@@ -155,7 +159,7 @@ class Reader:
                 pass
             if self.take("PROFILE") or self.take("INHERIT"):
                 state["profiles"].append(self.name())
-            elif self.tokens[0][0] == "name" and self.tokens[1] in (("mark", ","), ("end", ""), ("word", "TO")):
+            elif self.tokens[0][0] == "name" and self.tokens[1] in AFTER_PROFILE:
                 state["profiles"].append(self.name())  # one more behind ADD PROFILES
             else:
                 state["settings"].append(self.element())
