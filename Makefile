@@ -17,6 +17,8 @@ core_environment = $(patsubst $*:%,%,$(filter $*:%,$(CORES)))
 SANITY = $(foreach core,$(CORES),sanity-$(firstword $(subst :, ,$(core))))
 UNIT = $(foreach core,$(CORES),unit-$(firstword $(subst :, ,$(core))))
 ENGINES := chdb-26.9 chdb-25.8 chdb-24.8
+# One part for each version, so that two of them run side by side; a real server is one.
+INTEGRATION = $(addprefix integration-,$(if $(CLICKHOUSE_URL),real,$(SANDBOX_VERSIONS)))
 
 # Ansible finds collections here and nowhere else: what runs is the installed artifact, not the checkout.
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/installed
@@ -59,7 +61,7 @@ test: setup ## run every check and every test
 ARTIFACT := artifact
 
 # Long parts first, so that two lanes end together.
-parts: integration sandbox-tests $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
+parts: $(INTEGRATION) sandbox-tests $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
 
 sanity: $(SANITY) ## ansible-test sanity on the oldest to the newest ansible-core
 sanity-%:
@@ -75,8 +77,10 @@ sandbox-tests: ## tests of the sandbox ClickHouse itself
 artifact: ## build the artifact, check what is in it, install it into .build/installed
 	@$(PART) run $@ $(BIN)/python $(TOOLS)/artifact.py
 
-integration: $(ARTIFACT) ## real playbooks with the installed collection, on the sandbox or on CLICKHOUSE_URL
-	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/integration
+integration: $(INTEGRATION) ## real playbooks with the installed collection, on the sandbox or on CLICKHOUSE_URL
+integration-%: $(ARTIFACT)
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false SANDBOX_VERSIONS=$(*:real=26.9) \
+		$(PART) run $@ $(PYTEST) tests/integration
 
 importer: $(ARTIFACT) ## galaxy-importer on the artifact, warnings count
 	@$(PART) run $@ $(TOOLS)/importer.sh

@@ -459,7 +459,6 @@ GRANTS: dict[str, list[tuple[str, ...]]] = {
     ],
     "partial revokes": [
         ("SELECT ON *.*", "- SELECT ON system.*"),
-        ("SELECT ON *.*", "SELECT ON system.one", "- SELECT ON system.*"),
         ("SELECT ON *.*", "- SELECT ON system.*", "- SELECT ON system.one"),
     ],
     "partial revoke of what is not granted": [

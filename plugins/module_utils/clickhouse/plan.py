@@ -95,10 +95,11 @@ def _drop(entity_type: EntityType, wish: Wish, current: Current | None, target: 
 
 def _check_writable(entity_type: EntityType, wish: Wish, current: Current) -> None:
     if current.read_only:
+        files = "config.xml, config.d" if wish.kind == "named_collection" else "users.xml, users.d"
         raise WishError(
             entity_type.key,
-            f"{wish.name} lives in {current.storage}, which SQL cannot change: edit the server's configuration files,"
-            " or use another name",
+            f"{wish.name} lives in {current.storage}, which SQL cannot change: edit the server's configuration"
+            f" ({files}), or use another name",
         )
 
 
