@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
             module_name="hardened.clickstack.clickhouse_access",
             module_args=arguments,
             task_vars=task_vars,
-            wrap_async=self._task.async_val,
+            wrap_async=self._task.async_val and not self._connection.has_native_async,
         )
         return done
 
@@ -71,7 +71,8 @@ def _told(path: Path, task: str) -> Iterator[None]:
         last = ""
         while not ended.wait(_SECONDS):
             text = path.read_text(encoding="ascii")
-            if text != last:
+            # the module may be writing at this very moment
+            if text != last and text.endswith("\n"):
                 last = text
                 done, of = map(int, text.split())
                 Display().display(f"{task}: {done} of {of} statements ({100 * done // of} %)")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident
-from tests.integration.servers import administrator
+from tests.integration.servers import administrator, on_newest, tls_relay
+from tests.sandbox import Fault
 
 if TYPE_CHECKING:
     from tests.sandbox import Client
@@ -587,3 +591,146 @@ def test_no_secret_is_said(module: Module, failed: Module, caplog: Any, capsys: 
     assert not re.search(f"Hunter2|{hashed}", text, re.IGNORECASE), text
     assert "[HIDDEN]" in text and logged and "users: 2" in logged[0]
     assert said[-1]["failed_statement"].startswith("CREATE USER")
+
+
+# -- real playbooks -------------------------------------------------------------------------------------------------
+
+
+def play(*tasks: Options, **defaults: Any) -> Options:
+    """A play of tasks; the connection comes from the group of modules."""
+    return {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "module_defaults": {"group/hardened.clickstack.clickhouse": defaults},
+        "tasks": list(tasks),
+    }
+
+
+class FileWatch:
+    """Reads all progress files below a directory while its block runs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.said: set[str] = set()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> FileWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.05):
+            for path in self.directory.rglob("clickhouse_access-*"):
+                try:
+                    self.said.add(path.read_text())
+                except OSError:  # it is gone
+                    continue
+
+
+@on_sandbox
+@on_newest
+def test_a_long_run_shows_how_far_it_is(playbook: Any, clickhouse: Any, admin: Client, tmp_path: Path) -> None:
+    """A line every five seconds, from a file with nothing else in it, which is gone afterwards; async and check too."""
+    wish = {
+        "users": [
+            {
+                "name": f"ac_u{number}",
+                "settings": [{"name": "max_threads", "value": number + 1}],
+                "authentication": [{"type": "sha256_password", "password": "Hunter2-{{ 1 }}"}],
+                "update_password": "on_create",
+            }
+            for number in range(12)
+        ]
+    }
+    task = {"name": "All of them", "hardened.clickstack.clickhouse_access": wish}
+    left = {"ansible.builtin.command": f"find {tmp_path / 'local'} -name 'clickhouse_access-*'", "register": "found"}
+    none = {"ansible.builtin.assert": {"that": "found.stdout == ''"}}
+    later = {**task, "async": 60, "poll": 1, "name": "Not waited for"}
+    slow = [Fault(at, "delay", seconds=1.2) for at in range(2, 11)]
+    with (
+        clickhouse.faults(*slow) as proxy,
+        tls_relay(proxy.port, clickhouse.authority.server()) as port,
+        FileWatch(tmp_path) as watch,
+    ):
+        defaults = {"login_port": port, "login_timeout": 30}
+        predicted = playbook([play(task, **defaults)], "--check")
+        assert (predicted.code, predicted.recap["changed"]) == (0, 1), predicted.output
+        assert names(admin) == {} and " of 12 statements" not in predicted.output
+        run = playbook([play(task, {**left, "changed_when": False}, none, later, **defaults)], "-vvv")
+    assert (run.code, run.recap["changed"]) == (0, 1), run.output
+    assert re.search(r"^All of them: ([2-9]|1[01]) of 12 statements \(\d+ %\)$", run.output, re.MULTILINE), run.output
+    assert "Hunter2" not in predicted.output + run.output
+    assert len(watch.said) > 3 and all(re.fullmatch(r"|\d+ 12\n", text) for text in watch.said), watch.said
+    assert len(names(admin)["users"]) == 12
+
+
+@on_sandbox
+@on_newest
+def test_no_secret_in_what_ansible_says(playbook: Any, admin: Client, tmp_path: Path) -> None:
+    """With -vvvv, differences and a log, of runs that work and runs that fail."""
+    method = {"type": "sha256_password", "password": "Hunter2-one"}
+    users = [
+        {"name": "ac_a", "authentication": [method]},
+        {"name": "ac_b", "authentication": [{"type": "double_sha1_password", "password_hash": "ABCD1234" * 5}]},
+    ]
+    keys = [{"name": "ac_n", "keys": [{"name": "secret", "value": "Hunter2-value"}]}]
+    given = {"users": users, "keys": keys, "wrong": [{**users[0], "roles": [{"name": "ac_missing"}]}]}
+    given["refused"] = [{**users[0], "name": "ac_c", "storage": "ac_nowhere"}]
+    given["unknown"] = [{**users[0], "nonsense": True}]
+    secrets = tmp_path / "given.yml"
+    secrets.write_text(yaml.safe_dump(given))
+    module = "hardened.clickstack.clickhouse_access"
+    tasks: list[Options] = [{module: {"users": "{{ users }}", "named_collections": "{{ keys }}"}}]
+    tasks += [
+        {module: {"users": f"{{{{ {wrong} }}}}"}, "ignore_errors": True} for wrong in ("wrong", "refused", "unknown")
+    ]
+    log = tmp_path / "ansible.log"
+    run = playbook([play(*tasks)], "-vvvv", "--diff", "-e", f"@{secrets}", ANSIBLE_LOG_PATH=str(log))
+    assert (run.code, run.recap["changed"], run.recap["ignored"]) == (0, 1, 3), run.output
+    assert not re.search("Hunter2|ABCD1234", run.output + log.read_text(), re.IGNORECASE)
+    assert "ac_missing does not exist" in run.output and "failed_statement" in run.output and "[HIDDEN]" in run.output
+
+
+@on_sandbox
+@on_newest
+def test_thousands_from_a_vars_file(playbook: Any, admin: Client, tmp_path: Path) -> None:
+    """2,000 users, each with hosts, a role, a profile and two grants: made, and then nothing to do."""
+    count = 2000
+    given = {
+        "users": [
+            {
+                "name": f"ac_u{number}",
+                "host": {"ip": [f"10.0.{number % 200}.0/24"]},
+                "roles": [{"name": f"ac_r{number % 20}"}],
+                "profiles": [f"ac_p{number % 10}"],
+            }
+            for number in range(count)
+        ],
+        "roles": [{"name": f"ac_r{number}"} for number in range(20)],
+        "settings_profiles": [
+            {"name": f"ac_p{number}", "settings": [{"name": "max_threads", "value": number + 1}]}
+            for number in range(10)
+        ],
+        "grants": [
+            {
+                "grantee": f"ac_u{number}",
+                "privileges": [
+                    {"privilege": ["SELECT"], "scope": ["ac_db.*"]},
+                    {"privilege": ["INSERT"], "scope": [f"ac_db.t{number % 10}"]},
+                ],
+            }
+            for number in range(count)
+        ],
+    }
+    variables = tmp_path / "given.yml"
+    variables.write_text(yaml.dump(given, Dumper=yaml.CSafeDumper))
+    task = {"hardened.clickstack.clickhouse_access": {kind: f"{{{{ {kind} }}}}" for kind in given}}
+    first, second = (playbook([play(task)], "-e", f"@{variables}") for _run in range(2))
+    assert (first.code, first.recap["changed"]) == (0, 1), first.output[-3000:]
+    assert (second.code, second.recap["changed"]) == (0, 0), second.output[-3000:]
+    assert admin.query("SELECT count() FROM system.role_grants WHERE startsWith(user_name, 'ac_')") == f"{count}\n"
