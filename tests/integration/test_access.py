@@ -699,8 +699,8 @@ def test_no_secret_in_what_ansible_says(playbook: Any, admin: Client, tmp_path: 
 @on_sandbox
 @on_newest
 def test_thousands_from_a_vars_file(playbook: Any, admin: Client, tmp_path: Path) -> None:
-    """2,000 users, each with hosts, a role, a profile and two grants: made, and then nothing to do."""
-    count = 2000
+    """1,000 users, each with hosts, a role, a profile and two grants: made, and then nothing to do."""
+    count = 1000
     given = {
         "users": [
             {
