@@ -201,6 +201,10 @@ def read(server: Server, rows: Rows) -> dict[str, Current]:
         name = row["name"]
         if name in unsaid and name in said:
             methods, _shown = authentication.shown_methods(said[name])
+            for method in methods:
+                if method.get("valid_until", server.epoch) < server.epoch:
+                    # older versions keep a date before 1970 as it is; newer ones, and wishes, make this of it
+                    method["valid_until"] = f"{server.epoch[:-1]}1"
         else:
             expiries = ["" if time == server.epoch else time for time in row.get("valid_until", ())]
             methods = authentication.row_methods(*columns[name], expiries)
