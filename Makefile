@@ -103,7 +103,7 @@ mypy: ## mypy --strict on the module utils, the sandbox and the tools
 shellcheck: ## shellcheck on the shell scripts
 	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh
 
-bench: setup-demo ## measure the modules against the sandbox
+bench: setup-demo ## measure clickhouse_access against the least that it could cost
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false tests/bench/run
 
 clean: ## remove everything that make built
