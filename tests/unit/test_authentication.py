@@ -165,7 +165,6 @@ def test_a_method_that_cannot_be(methods: list[dict[str, Any]], message: str) ->
             {"type": "ssh_key", "ssh_keys": [{"key": "ssh-rsa AAAA me@x", "type": "ssh-rsa"}]},
             "authentication[1].ssh_keys: give the base64 part",
         ),
-        ({"type": "no_authentication"}, "authentication: no_authentication cannot stand beside other methods"),
     ],
 )
 def test_what_the_server_stores_but_nobody_can_use_is_refused_unless_it_is_there(

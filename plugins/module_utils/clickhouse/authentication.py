@@ -205,14 +205,9 @@ def wished(
         if valid_until is not None:
             document["valid_until"] = valid_until
         documents.append(document)
-    if len(documents) > 1:
-        _check_lonely(option, "no_password", documents)
+    if len(documents) > 1 and any(document["type"] == "no_password" for document in documents):
+        raise WishError(option, "no_password cannot stand beside other methods")
     return documents, credentials
-
-
-def _check_lonely(option: str, lonely: str, documents: Sequence[MethodDocument]) -> None:
-    if any(document["type"] == lonely for document in documents):
-        raise WishError(option, f"{lonely} cannot stand beside other methods")
 
 
 def _parameters(path: str, kind: str, entry: Mapping[str, Any]) -> MethodDocument:
@@ -253,8 +248,6 @@ def check_new(
     for index, document in enumerate(methods):
         if pairs[index] is None:
             _check_sense(f"{option}[{index}]", document)
-    if len(methods) > 1 and None in pairs:
-        _check_lonely(option, "no_authentication", methods)
 
 
 def _check_sense(path: str, document: MethodDocument) -> None:
