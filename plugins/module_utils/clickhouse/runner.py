@@ -157,15 +157,17 @@ def run_access() -> NoReturn:
         scope = {kind: (module.params["purge"] or {}).get(plural) or () for kind, plural in PLURALS.items()}
         kinds = {item.kind for item in items} | {kind for kind, patterns in scope.items() if patterns}
         replicas = server.load(access.question(items, kinds, cluster, whole=True))
-        wished, errors = access.wishes(items, server)
         if scope["named_collection"]:
             named_collection.check_sight(server)
         state = access.currents(server, kinds, replicas)
         ours, here = next(iter(replicas.values())), next(iter(state.values()))
+        names = {kind: {row["name"] for row in ours[f"{kind}s"]} for kind in access.REFERRED}
+        for rows in replicas.values():
+            rows.forget()
+        wished, errors = access.wishes(items, server)
         protected = module.params["protected"] or ()
         declared = {(wish.kind, wish.name) for _item, wish in wished}
         gone = access.purged(scope, state, declared, [*protected, glob.escape(server.user)])
-        names = {kind: {row["name"] for row in ours[f"{kind}s"]} for kind in access.REFERRED}
         errors += access.check(items, wished, names, gone, protected)
         wished = access.folded(wished, here)
         errors += access.circles(wished, here, names["user"])
