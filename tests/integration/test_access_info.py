@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, idents
-from tests.integration.servers import NEWEST
+from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident, idents, literal
+from tests.integration.servers import NEWEST, on_newest
 from tests.sandbox import Sandbox, ServerSaid, start
 
 Module = Callable[..., dict[str, Any]]
@@ -402,3 +404,68 @@ def test_what_is_returned(module: Module, server: Sandbox) -> None:
     found = module("access_info", {"read_only": True}, **login)["access"]
     unchanged(module, found, login)
     drop_all(server)
+
+
+SHOW = {"format_display_secrets_in_show_and_select": "1"}
+
+
+@on_newest
+def test_the_export_playbook(playbook: Any, clickhouse: Any, tmp_path: Path) -> None:
+    """The vars file has no secret in it, though this server shows them, and given back it changes nothing."""
+    secrets = {"Hunter2-text", "Hunter2-sha", "Hunter2-value", HASH, "ABCD1234" * 5}
+    with start(NEWEST, tls=True, display_secrets=True) as server:
+        admin = server.session("default")
+        tricky = [f"e{suffix}" for suffix in NASTY]
+        for statement in (
+            *(f"CREATE USER {ident(name)} HOST LIKE {literal(name)}" for name in tricky),
+            *(f"CREATE ROLE {ident('r' + name)} SETTINGS log_comment = {literal(name)}" for name in tricky),
+            *(f"GRANT SELECT ON {ident(name)}.* TO {ident('r' + name)}" for name in tricky),
+            *(f"CREATE ROW POLICY {ident(name)} ON d.t USING a = {literal(name)} TO {ident(name)}" for name in tricky),
+            "CREATE USER s1 IDENTIFIED WITH plaintext_password BY 'Hunter2-text', sha256_password BY 'Hunter2-sha'",
+            f"CREATE USER s2 IDENTIFIED WITH sha256_hash BY '{HASH}'",
+            f"CREATE USER s3 IDENTIFIED WITH double_sha1_hash BY '{'ABCD1234' * 5}'",
+            "CREATE NAMED COLLECTION n AS url = 'http://x/' OVERRIDABLE, `secret.key` = 'Hunter2-value'",
+            "CREATE SETTINGS PROFILE p SETTINGS max_threads = 2 CONST TO s1",
+            "CREATE QUOTA q FOR INTERVAL 1 hour MAX queries = 10 TO s2",
+        ):
+            admin.query(statement)
+        shown = "".join(admin.query(f"SHOW CREATE USER s{number}", **SHOW) for number in (1, 2, 3))
+        assert "Hunter2-text" in shown and HASH in shown  # there is something to leak
+        login = {"login_host": "localhost", "login_port": server.https_port, "login_ca_cert": server.ca}
+        given = tmp_path / "clickhouse access.yml"
+        inputs = ("-e", json.dumps({"export_login": login, "export_file": str(given)}))
+        runs = [playbook("hardened.clickstack.export", *inputs, "-vvv", "--diff") for _run in range(2)]
+        assert [(run.code, run.recap["changed"]) for run in runs] == [(0, 1), (0, 0)], runs[0].output[-3000:]
+        text = given.read_text(encoding="utf-8")
+        found = {secret for secret in secrets for said in (text, *(run.output for run in runs)) if secret in said}
+        assert not found and not any(secret.lower() in text.lower() for secret in secrets)
+        assert stat.S_IMODE(given.stat().st_mode) == 0o640
+
+        some = tmp_path / "some.yml"
+        fewer = {"export_login": login, "export_file": str(some), "export_kinds": ["roles"], "export_names": ["re"]}
+        assert playbook("hardened.clickstack.export", "-e", json.dumps(fewer)).code == 0
+        assert sum("name: re" in line for line in some.read_text().splitlines()) == 1
+        assert "clickhouse_roles:" in some.read_text() and "clickhouse_users" not in some.read_text()
+
+        kinds = [*_DROPS, "named_collections", "grants"]
+        task = {
+            "hardened.clickstack.clickhouse_access": {
+                **login,
+                **{kind: f"{{{{ clickhouse_{kind} }}}}" for kind in kinds},
+            }
+        }
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": [task]}
+        for way in ([{**play, "vars_files": [str(given)]}], ()), ([play], ("-e", f"@{given}")):
+            for check in ((), ("--check",)):
+                back = playbook(way[0], *way[1], *check, "--diff")
+                assert (back.code, back.recap["changed"]) == (0, 0), back.output[-5000:]
+                assert "[WARNING]" not in back.output, back.output
+        # what an operator wants it for: all of it comes back, except what only a secret could make
+        admin.query(f"DROP USER {', '.join(map(ident, tricky))}")
+        admin.query(f"DROP ROLE {', '.join(ident('r' + name) for name in tricky)}")
+        again = playbook([{**play, "vars_files": [str(given)]}])
+        assert (again.code, again.recap["changed"]) == (0, 1), again.output[-5000:]
+        rest = playbook("hardened.clickstack.export", *inputs)
+        assert (rest.code, rest.recap["changed"]) == (0, 0) and given.read_text(encoding="utf-8") == text
+    missing = playbook("hardened.clickstack.export")
+    assert missing.code == 2 and "-e export_file=" in missing.output
