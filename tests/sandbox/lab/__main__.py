@@ -1,0 +1,56 @@
+"""The lab from a shell.
+
+Usage: python -m tests.sandbox.lab setup | run [--engine ENGINE]... [--compose VERSION] -- COMMAND...
+
+``setup`` makes what the lab is built of and says what cannot be had. ``run`` makes a lab with one host for each ``--engine``
+(host1, host2, ...), runs COMMAND on the trusted neighbour with LAB_INVENTORY in its environment (an Ansible inventory of
+the hosts), and ends the lab with it: ``... run -- bash`` is a lab to look around in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from . import ENGINES, Lab, Unavailable
+from .engines import layers
+
+
+def setup() -> int:
+    """Make the layers of every engine; only what every host needs has to be there."""
+    for engine in ENGINES:
+        try:
+            layers(engine)
+        except Unavailable as reason:
+            print(f"  without Docker Engine {engine}: {reason}", file=sys.stderr)
+    return 0
+
+
+def run(engines: list[str], compose: str, command: list[str]) -> int:
+    """Run a command in a lab and return its exit status."""
+    with Lab() as lab:
+        for number, engine in enumerate(engines, 1):
+            lab.host(f"host{number}", engine, compose)
+        inside = ["env", f"LAB_INVENTORY={lab.inventory}", *command]
+        return subprocess.run(lab.trusted.command(inside, folder=os.getcwd()), check=False).returncode
+
+
+def main() -> int:
+    """Do what the command line says and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sandbox.lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("setup")
+    runner = commands.add_parser("run")
+    runner.add_argument("--engine", action="append", choices=ENGINES)
+    runner.add_argument("--compose", default="2.40")
+    runner.add_argument("program", nargs="+")
+    arguments = parser.parse_args()
+    if arguments.command == "setup":
+        return setup()
+    return run(arguments.engine or ENGINES[:1], arguments.compose, arguments.program)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

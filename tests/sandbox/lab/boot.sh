@@ -1,0 +1,78 @@
+#!/bin/sh
+# One boot of a lab host: runs in fresh namespaces (mount, net, uts, ipc, cgroup, pid) and becomes its systemd.
+# Usage: boot.sh NAME NUMBER STATE LOWER, where STATE is the host's disk and LOWER its read-only layers, for overlayfs.
+# Everything made here ends with the namespaces; STATE alone lives through a reboot.
+set -eu
+name=$1 number=$2 state=$3 lower=$4
+root=$state/root
+
+mkdir -p "$state/upper" "$state/work" "$state/docker" "$state/containerd" "$root"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$state/upper,workdir=$state/work" "$root"
+cd "$root"
+
+# The network is there before the first program of the host runs: no moment is easier for a firewall than reality.
+ip link set lo up
+for net in wan lan; do
+    # The wire of the boot before, which the kernel takes away in its own time.
+    ip -n fabric link del "$net$number" 2>/dev/null || :
+done
+ip link add eth0 type veth peer name "wan$number" netns fabric
+ip link add eth1 type veth peer name "lan$number" netns fabric
+for net in wan lan; do
+    ip -n fabric link set "$net$number" master "$net" up
+done
+ip addr add "198.51.100.$number/24" dev eth0
+ip addr add "192.168.50.$number/24" dev eth1
+ip -6 addr add "2001:db8:100::$number/64" dev eth0 nodad
+ip -6 addr add "fd50::$number/64" dev eth1 nodad
+ip link set eth0 up
+ip link set eth1 up
+# The untrusted neighbour is also the way to the rest of the world.
+ip route add default via 198.51.100.2
+ip -6 route add default via 2001:db8:100::2
+
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t tmpfs -o mode=755 dev dev
+mkdir dev/pts dev/shm
+for node in full null random tty urandom zero; do
+    touch "dev/$node"
+    mount --bind "/dev/$node" "dev/$node"
+done
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+mount -t tmpfs shm dev/shm
+mount -t tmpfs -o mode=755 run run
+mount -t tmpfs tmp tmp
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    mount -t cgroup2 cgroup sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755 cgroup sys/fs/cgroup
+    for controller in cpu cpuacct cpuset memory devices freezer blkio pids; do
+        mkdir "sys/fs/cgroup/$controller"
+        mount -t cgroup -o "$controller" cgroup "sys/fs/cgroup/$controller"
+    done
+    mkdir sys/fs/cgroup/systemd
+    mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
+fi
+# The kernel's settings are the machine's, but for those of the network, which are the host's own.
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount --bind proc/sys/net proc/sys/net
+mount -o remount,bind,rw proc/sys/net
+if [ -e proc/sysrq-trigger ]; then
+    mount --bind proc/sysrq-trigger proc/sysrq-trigger
+    mount -o remount,bind,ro proc/sysrq-trigger
+fi
+
+# Docker's own overlays cannot lie on an overlay.
+mkdir -p var/lib/docker var/lib/containerd
+mount --bind "$state/docker" var/lib/docker
+mount --bind "$state/containerd" var/lib/containerd
+
+hostname "$name"
+mkdir -p mnt
+pivot_root . mnt
+umount --lazy /mnt
+exec env -i container=lab PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /sbin/init

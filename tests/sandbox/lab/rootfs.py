@@ -1,0 +1,93 @@
+"""The root file system of the lab's hosts: Debian 12 with systemd, ufw, nftables, Docker Engine 20.10 and an SSH server.
+
+debootstrap makes it, in about a minute, once. What would reach past the host's own namespaces is masked or left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from .packages import BUILD, MIRROR, Unavailable, made_once
+
+SUITE = "bookworm"
+PACKAGES = [
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "docker.io",
+    "iproute2",
+    "iptables",
+    "iputils-ping",
+    "netcat-openbsd",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "python3-requests",
+    "python3-ruamel.yaml",
+    "systemd",
+    "systemd-sysv",
+    "ufw",
+]
+# These act on the machine, not on the host: devices, kernel modules, the clock, kernel settings that have no namespace.
+MASKED = [
+    "console-getty.service",
+    "getty.target",
+    "kmod-static-nodes.service",
+    "systemd-modules-load.service",
+    "systemd-random-seed.service",
+    "systemd-remount-fs.service",
+    "systemd-sysctl.service",
+    "systemd-timesyncd.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+]
+
+
+def rootfs() -> Path:
+    """Return the folder with the root file system; it is read, never written to.
+
+    Raises Unavailable without root or debootstrap, or if the mirror cannot be reached.
+    """
+    if os.geteuid() != 0:
+        raise Unavailable("the lab makes network namespaces and mounts: it needs root")
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    with made_once(BUILD / f"rootfs-{recipe}") as fresh:
+        if fresh:
+            _debootstrap(fresh)
+    return BUILD / f"rootfs-{recipe}"
+
+
+def _debootstrap(folder: Path) -> None:
+    if not shutil.which("debootstrap"):
+        subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", "debootstrap"], check=True)
+    log = folder.with_suffix(".log")
+    with log.open("w") as output:
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, folder, MIRROR],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise Unavailable(f"debootstrap failed; the end of {log}:\n{log.read_text()[-2000:]}")
+    for unit in MASKED:
+        (folder / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    for path in ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists"):
+        shutil.rmtree(folder / path, ignore_errors=True)
+    # The machine's names and resolver, which debootstrap copies: a host of the lab has no way to either.
+    (folder / "etc/resolv.conf").write_text("")
+    # An identity of its own for each host, made at its first boot.
+    (folder / "etc/machine-id").write_text("")
