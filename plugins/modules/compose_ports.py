@@ -13,7 +13,8 @@ version_added: 0.1.0
 description:
   - Trims the Compose files of a project in place. Each published port is kept, bound to an address of the host, or
     removed, as the rules say, and a default for what no rule names.
-  - Docker publishes ports past ufw and other firewalls of the host, so a port that needs not be published should not be.
+  - Docker publishes ports past ufw and other firewalls of the host, so a port that nobody needs should
+    not be published.
   - Comments, order, anchors, quotes and line breaks stay as they are; only lines of C(ports) ever differ. Files are
     replaced at one blow, with their owner and mode. A symbolic link stays, and its target is edited.
   - Every syntax of the Compose specification is understood; short and long entries, ranges, variables with
@@ -30,6 +31,7 @@ description:
     the port in all of them; otherwise the run is refused.
 author:
   - hardened.clickstack contributors (@hardened-clickstack)
+extends_documentation_fragment: []
 requirements:
   - ruamel.yaml >= 0.17 on the host (C(python3-ruamel.yaml) on Debian and Ubuntu)
 attributes:
@@ -50,7 +52,8 @@ options:
       - The Compose files, the base first; relative to O(project_src).
       - Files that these include, or whose services they extend, are found by themselves and trimmed as well.
       - If omitted, those that Docker Compose would take; C(COMPOSE_FILE) if a variable of this name is set, else
-        C(compose.yaml), C(compose.yml), C(docker-compose.yml) or C(docker-compose.yaml), and the override file beside it.
+        C(compose.yaml), C(compose.yml), C(docker-compose.yml) or C(docker-compose.yaml), and the override file
+        beside it.
       - An empty list is refused.
     type: list
     elements: path
@@ -107,7 +110,8 @@ options:
         type: str
       action:
         description:
-          - V(keep) leaves the port as it is written, V(bind) publishes it on one address, V(remove) does not publish it.
+          - V(keep) leaves the port as it is written, V(bind) publishes it on one address, V(remove)
+            does not publish it.
         type: str
         required: true
         choices: [keep, bind, remove]
@@ -125,7 +129,7 @@ options:
   default:
     description:
       - What happens to ports that no rule names.
-      - If omitted or empty, they are kept.
+      - If omitted, they are kept. An empty dict is refused.
     type: dict
     suboptions:
       action:
@@ -164,8 +168,8 @@ options:
     choices: [auto, always, never]
     default: auto
 notes:
-  - Before Docker 28, a port on 127.0.0.1 is still reached by a neighbour that routes to 127.0.0.1 through the host. Drop
-    such packets by a firewall.
+  - Before Docker 28, a port on 127.0.0.1 is still reached by a neighbour that routes to 127.0.0.1 through the host.
+    Drop such packets by a firewall.
   - Trimming cannot help a service with C(network_mode=host). It is reported with RV(exposure) and by a warning.
   - Containers that run already publish what they did until Docker Compose recreates them.
 seealso:

@@ -118,6 +118,8 @@ def compose_files(
     if names is None and environment.get("COMPOSE_FILE"):
         names = environment["COMPOSE_FILE"].split(environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)
     if names is not None:
+        if not names:
+            raise ComposeError("files: an empty list names no Compose file; leave it out for the usual ones")
         paths = [os.path.join(directory, name) for name in names]
         for path in paths:
             if not files.exists(path):
