@@ -1,4 +1,4 @@
-"""Docker hosts with ufw and nftables in network namespaces; see README.md. `Lab()` gives one that ends with the test."""
+"""Docker hosts with ufw and nftables in network namespaces; see README.md. `Lab()` is one that ends with its test."""
 
 from .engines import ENGINES
 from .lab import Host, Lab, LabError, Neighbour, WatchResult

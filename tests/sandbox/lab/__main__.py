@@ -2,9 +2,9 @@
 
 Usage: python -m tests.sandbox.lab setup | run [--engine ENGINE]... [--compose VERSION] -- COMMAND...
 
-``setup`` makes what the lab is built of and says what cannot be had. ``run`` makes a lab with one host for each ``--engine``
-(host1, host2, ...), runs COMMAND on the trusted neighbour with LAB_INVENTORY in its environment (an Ansible inventory of
-the hosts), and ends the lab with it: ``... run -- bash`` is a lab to look around in.
+``setup`` makes what the lab is built of and says what cannot be had. ``run`` makes a lab with one host for each
+``--engine`` (host1, host2, ...), runs COMMAND on the trusted neighbour with LAB_INVENTORY in its environment (an
+Ansible inventory of the hosts), and ends the lab with it: ``... run -- bash`` is a lab to look around in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from . import ENGINES, Lab, Unavailable
 from .engines import layers
@@ -28,13 +29,13 @@ def setup() -> int:
     return 0
 
 
-def run(engines: list[str], compose: str, command: list[str]) -> int:
+def run(engines: Sequence[str], compose: str, command: Sequence[str]) -> int:
     """Run a command in a lab and return its exit status."""
     with Lab() as lab:
         for number, engine in enumerate(engines, 1):
             lab.host(f"host{number}", engine, compose)
         inside = ["env", f"LAB_INVENTORY={lab.inventory}", *command]
-        return subprocess.run(lab.trusted.command(inside, folder=os.getcwd()), check=False).returncode
+        return subprocess.run(lab.trusted.command(inside, os.getcwd()), check=False).returncode
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ PREFIX = "hardened-lab-"
 
 
 def hierarchies() -> list[Path]:
-    """Return the mount points of this machine's control group hierarchies: one (v2), or one for each controller (v1)."""
+    """Return where the hierarchies of control groups are mounted: one (v2), or one for each controller (v1)."""
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
     return sorted(path for path in ROOT.iterdir() if (path / "cgroup.procs").exists() and path.name != "unified")

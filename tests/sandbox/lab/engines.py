@@ -46,7 +46,7 @@ def _built_engine() -> Path:
             binaries.mkdir(parents=True)
             source.mkdir()
             environment = {**os.environ, "CGO_ENABLED": "0"}
-            commands = [
+            commands: list[list[str | Path]] = [
                 [go, "mod", "init", "engine"],
                 [go, "get", f"{MOBY}/cmd/dockerd@{MOBY_VERSION}"],
                 [go, "build", "-o", binaries / "dockerd", f"{MOBY}/cmd/dockerd"],

@@ -1,11 +1,12 @@
 """Keeps one lab alive for as long as the process that made it, and not a moment longer.
 
-Usage: keeper.py (guard | keep)
+Usage: keeper.py guard | keep | wire NAME NETWORK IPV4 IPV6
 
 ``guard`` stands outside: it starts the lab's first process in namespaces of its own, prints that process's pid, waits
 until its own standard input is closed (by the end of the test process, however that came) and then ends all.
 ``keep`` is that first process: process 1 of the lab's pid namespace, so that nothing in the lab outlives it, with a
 mount namespace in which /run is the lab's own. Network namespaces, mounts and the hosts' disks hang on it alone.
+``wire`` adds a neighbour to a lab that runs; it is started inside it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
@@ -65,8 +67,6 @@ def keep() -> None:
         "mkdir -p /run/lock /run/netns /run/lab",
         # The fabric: two switches, on which each host and each neighbour has a wire.
         "ip netns add fabric",
-        "ip netns add untrusted",
-        "ip netns add trusted",
     ):
         subprocess.run(command.split(), check=True)
     _ip("fabric", "link set lo up", *(f"link add {net} type bridge" for net in ("wan", "lan")))
@@ -75,19 +75,8 @@ def keep() -> None:
         *(f"link set {net} type bridge stp_state 0 mcast_snooping 0 forward_delay 0" for net in ("wan", "lan")),
     )
     _ip("fabric", *(f"link set {net} up" for net in ("wan", "lan")))
-    for name, net, ipv4, ipv6 in (
-        ("untrusted", "wan", "198.51.100.2/24", "2001:db8:100::2/64"),
-        ("trusted", "lan", "192.168.50.2/24", "fd50::2/64"),
-    ):
-        _ip(
-            name,
-            "link set lo up",
-            f"link add eth0 type veth peer name {name} netns fabric",
-            f"addr add {ipv4} dev eth0",
-            f"addr add {ipv6} dev eth0 nodad",
-            "link set eth0 up",
-        )
-        _ip("fabric", f"link set {name} master {net} up")
+    wire("untrusted", "wan", "198.51.100.2", "2001:db8:100::2")
+    wire("trusted", "lan", "192.168.50.2", "fd50::2")
     print("ready", flush=True)
     os.close(1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
@@ -96,6 +85,20 @@ def keep() -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+
+
+def wire(name: str, network: str, ipv4: str, ipv6: str) -> None:
+    """Make a network namespace with one interface, eth0, on one of the two switches (wan or lan)."""
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    _ip(
+        name,
+        "link set lo up",
+        f"link add eth0 type veth peer name {name} netns fabric",
+        f"addr add {ipv4}/24 dev eth0",
+        f"addr add {ipv6}/64 dev eth0 nodad",
+        "link set eth0 up",
+    )
+    _ip("fabric", f"link set {name} master {network} up")
 
 
 def _ip(namespace: str, *commands: str) -> None:
@@ -110,4 +113,5 @@ def child_of(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    {"guard": guard, "keep": keep}[sys.argv[1]]()
+    what: dict[str, Callable[..., None]] = {"guard": guard, "keep": keep, "wire": wire}
+    what[sys.argv[1]](*sys.argv[2:])

@@ -37,7 +37,7 @@ class Space:
     name: str
 
     def command(self, arguments: Sequence[str | Path], folder: str = "/") -> list[str]:
-        """Return the command line that runs ``arguments`` in here, in a folder, started from anywhere on this machine."""
+        """Return the command line that runs ``arguments`` in here, in a folder, wherever it is started."""
         enter = ["nsenter", f"--target={self.lab.keeper}", "--mount", "--pid", f"--wd={folder}"]
         return [*enter, "nsenter", f"--net=/run/netns/{self.name}", *map(str, arguments)]
 
@@ -299,6 +299,7 @@ class Lab:
         self.keeper = int(said)
         self.folder = Path(f"/proc/{self.keeper}/root/run/lab")
         self.hosts: dict[str, Host] = {}
+        self._attackers: set[str] = set()
         self.untrusted = Neighbour(self, "untrusted", "198.51.100.2", "2001:db8:100::2")
         self.trusted = Neighbour(self, "trusted", "192.168.50.2", "fd50::2")
         self._make_ssh()
@@ -341,6 +342,35 @@ class Lab:
         self._write_inventory()
         return host
 
+    def attacker(self, host: Host) -> Neighbour:
+        """Return a neighbour on the untrusted side that sends all it has to say by way of the host.
+
+        That is packets to the subnets of its containers, to its trusted side and even to 127.0.0.1 and ::1, which it
+        has given up for itself: whoever shares a network segment with a host can do that (moby issue 45610).
+        """
+        number = host.number + 100
+        name = f"attacker{host.number}"
+        attacker = Neighbour(self, name, f"198.51.100.{number}", f"2001:db8:100::{number}")
+        if name not in self._attackers:
+            inside = ["nsenter", f"--target={self.keeper}", "--mount", "--pid", "--net", "--wd=/"]
+            wire = [sys.executable, "-B", HERE / "keeper.py", "wire", name, "wan", attacker.ipv4, attacker.ipv6]
+            _run([*inside, *map(str, wire)], name, True, None, None, 30)
+            attacker.run(
+                "sh",
+                "-euc",
+                f"""
+                for interface in all eth0; do
+                    echo 1 >/proc/sys/net/ipv4/conf/$interface/route_localnet
+                    echo 0 >/proc/sys/net/ipv4/conf/$interface/rp_filter
+                done
+                ip addr flush dev lo
+                for to in default 127.0.0.0/8; do ip route add $to via {host.wan4} src {attacker.ipv4}; done
+                for to in default ::1; do ip -6 route add $to via {host.wan6} src {attacker.ipv6}; done
+                """,
+            )
+            self._attackers.add(name)
+        return attacker
+
     # -- The way in for Ansible: SSH over the network of the lab, from the trusted neighbour ---------------------------
 
     def ansible(
@@ -348,7 +378,7 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """Run ansible-playbook on the trusted neighbour against the lab's hosts, as an administrator does.
 
-        It finds the collections that this process's environment names in ANSIBLE_COLLECTIONS_PATH, or those that make built.
+        It finds the collections in ANSIBLE_COLLECTIONS_PATH of this process, or else those that make built.
         """
         build = HERE.parents[2] / ".build"
         environment = {

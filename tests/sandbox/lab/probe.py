@@ -2,9 +2,9 @@
 
 Usage: probe.py once ADDRESS PORT TIMEOUT | watch ADDRESS PORT EVERY
 
-``once`` prints open, refused or silent. ``watch`` makes an attempt every EVERY seconds until its standard input ends, each
-on its own, so that one that gets no answer holds up none, and then prints as JSON how many there were, when those that
-came through did, in seconds after the first, and the longest pause between two.
+``once`` prints open, refused or silent. ``watch`` makes an attempt every EVERY seconds until its standard input ends,
+each on its own, so that one that gets no answer holds up none, and then prints as JSON how many there were, when those
+that came through did, in seconds after the first, and the longest pause between two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The root file system of the lab's hosts: Debian 12 with systemd, ufw, nftables, Docker Engine 20.10 and an SSH server.
+"""The root file system of the lab's hosts: Debian 12 with systemd, ufw, nftables, Docker Engine 20.10 and sshd.
 
 debootstrap makes it, in about a minute, once. What would reach past the host's own namespaces is masked or left out.
 """
@@ -6,6 +6,8 @@ debootstrap makes it, in about a minute, once. What would reach past the host's 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 from .packages import BUILD, MIRROR, Unavailable, made_once
 
 SUITE = "bookworm"
+# Without firewalld: it comes with polkit, which cannot be configured where no system bus runs.
 PACKAGES = [
     "ca-certificates",
     "curl",
@@ -63,11 +66,13 @@ def rootfs() -> Path:
     """
     if os.geteuid() != 0:
         raise Unavailable("the lab makes network namespaces and mounts: it needs root")
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    with made_once(BUILD / f"rootfs-{recipe}") as fresh:
+    # All that decides what comes out and nothing else: a word changed in a comment costs nobody a minute.
+    recipe = json.dumps([SUITE, PACKAGES, MASKED, inspect.getsource(_debootstrap)])
+    folder = BUILD / f"rootfs-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    with made_once(folder) as fresh:
         if fresh:
             _debootstrap(fresh)
-    return BUILD / f"rootfs-{recipe}"
+    return folder
 
 
 def _debootstrap(folder: Path) -> None:

@@ -3,8 +3,8 @@
 Usage: scanner.py ADDRESS. Prints the open ports as a JSON list.
 
 Sends one SYN to each port and takes each SYN+ACK for an open port; the kernel, which knows nothing of this connection,
-resets it. A port that has not answered is asked three times, so that one lost packet hides nothing, and ports are asked in
-bursts that no queue on the way overflows. Rules for the packets: RFC 9293 (TCP), RFC 1071 (checksum).
+resets it. A port that has not answered is asked three times, so that one lost packet hides nothing, and ports are asked
+in bursts that no queue on the way overflows. Rules for the packets: RFC 9293 (TCP), RFC 1071 (checksum).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SO_RCVBUFFORCE = 33
 
 def checksum(data: bytes) -> int:
     """Return the internet checksum of the data (RFC 1071), whose length is even."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

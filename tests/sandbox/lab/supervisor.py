@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from tests.sandbox.lab import cgroups
 
 UNSHARE = [
-    "unshare", "--mount", "--net", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child", "--propagation", "private",
+    "unshare", "--mount", "--net", "--uts", "--ipc", "--cgroup", "--pid", "--fork", "--kill-child",
+    "--propagation", "private",
 ]  # fmt: skip
 
 
