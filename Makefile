@@ -20,8 +20,9 @@ ENGINES := chdb-26.9 chdb-25.8 chdb-24.8
 # One part for each version, so that two of them run side by side; a real server is one.
 INTEGRATION = $(addprefix integration-,$(if $(CLICKHOUSE_URL),real,$(SANDBOX_VERSIONS)))
 
-# Ansible finds collections here and nowhere else: what runs is the installed artifact, not the checkout.
-export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/installed
+# Ansible finds collections here and nowhere else: what runs is the installed artifact, not the checkout, and beside it the
+# collections that it depends on.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/installed:$(CURDIR)/.build/companions
 export ANSIBLE_HOME := $(CURDIR)/.build/ansible
 export ANSIBLE_LOCALHOST_WARNING := false
 export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
@@ -31,7 +32,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SANDBOX_VERSIONS ?= 26.9 25.8 24.8
 
 .PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
-	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration artifact bench release-notes
+	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration lab molecule artifact bench \
+	release-notes setup-lab
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,12 +43,14 @@ setup: ## create the virtual environments and engines that the checks need
 
 setup-cores:
 	@$(ENVIRONMENTS) setup dev $$($(ENVIRONMENTS) cores | cut -d' ' -f2 | grep -v '^dev$$')
+	@$(BIN)/python $(TOOLS)/companions.py
 
 setup-engines:
 	@$(ENVIRONMENTS) setup $(ENGINES)
 
 setup-demo:
 	@$(ENVIRONMENTS) setup dev chdb-26.9
+	@$(BIN)/python $(TOOLS)/companions.py
 	@$(BIN)/python $(TOOLS)/artifact.py >.build/artifact.log 2>&1 || { cat .build/artifact.log; exit 1; }
 
 demo: setup-demo ## run the main job on a sandbox ClickHouse, then show what each user may do
@@ -61,7 +65,7 @@ test: setup ## run every check and every test
 ARTIFACT := artifact
 
 # Long parts first, so that two lanes end together.
-parts: $(INTEGRATION) sandbox-tests $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
+parts: lab $(INTEGRATION) sandbox-tests molecule $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
 
 sanity: $(SANITY) ## ansible-test sanity on the oldest to the newest ansible-core
 sanity-%:
@@ -82,6 +86,16 @@ integration-%: $(ARTIFACT)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false SANDBOX_VERSIONS=$(*:real=26.9) \
 		$(PART) run $@ $(PYTEST) tests/integration
 
+# The lab's hosts are made of Debian packages and of a Go module: once in a checkout, by whichever part comes first.
+setup-lab:
+	@$(PART) run $@ $(BIN)/python -m tests.sandbox.lab setup
+
+lab: $(ARTIFACT) setup-lab ## real Docker hosts in network namespaces: what is open, and to whom (needs root)
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/lab
+
+molecule: $(ARTIFACT) setup-lab ## each role alone, by Molecule, on hosts of the lab (needs root)
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/molecule
+
 importer: $(ARTIFACT) ## galaxy-importer on the artifact, warnings count
 	@$(PART) run $@ $(TOOLS)/importer.sh
 
@@ -101,7 +115,7 @@ mypy: ## mypy --strict on the module utils, the sandbox and the tools
 	@$(PART) run $@ sh -c '$(BIN)/mypy -p $(COLLECTION).plugins.module_utils -p tests.sandbox && $(BIN)/mypy $(TOOLS)'
 
 shellcheck: ## shellcheck on the shell scripts
-	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh
+	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh tests/sandbox/lab/*.sh
 
 bench: setup-demo ## measure clickhouse_access against the least that it could cost
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false tests/bench/run

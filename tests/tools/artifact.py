@@ -21,7 +21,7 @@ INSTALLED = BUILD / "installed"
 GALAXY = BUILD / "venv" / "dev" / "bin" / "ansible-galaxy"
 
 # Everything below these belongs in the artifact, and of the rest of the checkout just these files.
-FOLDERS = ("docs", "extensions", "meta", "playbooks", "plugins", "roles")
+FOLDERS = ("docs", "meta", "playbooks", "plugins", "roles")
 FILES = {"CHANGELOG.rst", "LICENSE", "README.md", "changelogs/changelog.yaml"}
 GENERATED = {"FILES.json", "MANIFEST.json"}
 

@@ -1,0 +1,105 @@
+"""Every Molecule scenario, on the part of the sandbox that its platform names: `clickhouse`, or `docker` of the lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.sandbox import start
+from tests.sandbox.lab import Lab, Unavailable
+
+ROOT = Path(__file__).parents[2]
+SCENARIOS = ROOT / "extensions" / "molecule"
+NAMES = sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
+
+
+def test_every_role_has_a_scenario() -> None:
+    """Of its own name."""
+    assert {path.name for path in (ROOT / "roles").iterdir() if path.is_dir()} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scenario(name: str, tmp_path: Path) -> None:
+    """`molecule test` passes, on hosts that are made for it."""
+    platforms = yaml.safe_load((SCENARIOS / name / "molecule.yml").read_text())["platforms"]
+    with PARTS[platforms[0]["name"]](name, platforms[0], tmp_path) as (inventory, command):
+        environment = {
+            **os.environ,
+            "HOME": str(tmp_path),
+            "MOLECULE_INVENTORY": inventory,
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule"),
+            "ANSIBLE_PIPELINING": "true",
+            "NO_COLOR": "1",
+        }
+        program = Path(sys.executable).with_name("molecule")
+        done = subprocess.run(
+            [*command, program, "test", "--scenario-name", name],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout
+
+
+@contextmanager
+def clickhouse(scenario: str, _platform: dict[str, Any], folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A sandbox ClickHouse on loopback, and an inventory that says where it is."""
+    with start(tls=True) as server:
+        assert server.https_port and server.ca
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "stack_access_login_host": "localhost",
+            "stack_access_login_port": server.https_port,
+            "stack_access_login_ca_cert": str(server.ca),
+            "stack_access_users_d": str(server.users_d),
+        }
+        inventory = folder / "inventory.json"
+        inventory.write_text(json.dumps({scenario: {"hosts": {"clickhouse": variables}}}))
+        yield str(inventory), []
+
+
+@contextmanager
+def docker(scenario: str, platform: dict[str, Any], _folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A Docker host in a lab. Molecule runs on the trusted neighbour; the host `untrusted` is there to probe from."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab makes network namespaces and mounts: it needs root")
+    with Lab() as lab:
+        try:
+            host = lab.host("docker", platform.get("engine", "20.10"))
+        except Unavailable as reason:
+            pytest.skip(f"without Docker Engine {platform['engine']}: {reason}")
+        python = lab.folder / "untrusted-python"
+        python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        inventory = json.loads((lab.folder / "inventory.json").read_text())
+        inventory[scenario] = {
+            "hosts": {host.name: {"wan_ipv4": host.wan4, "wan_ipv6": host.wan6}},
+        }
+        inventory["neighbours"] = {
+            "hosts": {
+                "untrusted": {"ansible_python_interpreter": "/run/lab/untrusted-python"},
+                "trusted": {"ansible_python_interpreter": sys.executable},
+            },
+            "vars": {"ansible_connection": "local", "ansible_ssh_common_args": ""},
+        }
+        (lab.folder / "molecule.json").write_text(json.dumps(inventory))
+        # `command` ends with what enters the namespace: what follows is run in it, in the checkout.
+        yield "/run/lab/molecule.json", lab.trusted.command([], folder=str(ROOT))
+
+
+PARTS = {"clickhouse": clickhouse, "docker": docker}
