@@ -213,7 +213,7 @@ class Document:
         self._behind = 0
         self._aliases: dict[int, int] = {}
         self._sequences: list[Node] = []
-        self.roots = [use for use in self._documents(iter(events)) if not _is_nothing(use.node)]
+        self.roots = list(self._documents(iter(events)))
 
     def _documents(self, events: Iterator[Any]) -> Iterator[Use]:
         anchors: dict[str, Node] = {}
@@ -229,7 +229,9 @@ class Document:
         start, end = event.start_mark.index, event.end_mark.index
         self._behind = end
         if kind == "AliasEvent":
-            node = anchors[event.anchor]
+            node = anchors.get(event.anchor)
+            if node is None:
+                raise self.error(start, f"this is not YAML: there is no anchor &{event.anchor} above")
             self._aliases[id(node)] = self._aliases.get(id(node), 0) + 1
             return Use(node, start, end, True)
         node = Node(
@@ -307,10 +309,6 @@ class Document:
         while end > 0 and self.text[end - 1].isspace():
             end -= 1
         return end
-
-
-def _is_nothing(node: Node) -> bool:
-    return node.kind == "scalar" and not node.style and node.value == "" and not node.tag
 
 
 def _line_starts(text: str) -> list[int]:

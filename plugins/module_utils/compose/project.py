@@ -198,6 +198,8 @@ class _Loader:
         merged: dict[str, Service] = {}
         for path in paths:
             document = self.document(path)
+            if not document.roots:
+                raise ComposeError(f"{path}: the file is empty")
             for root in document.roots:
                 if root.node.kind != "mapping":
                     raise document.error(root.start, "a Compose file is a mapping")
@@ -255,7 +257,7 @@ class _Root:
         self.scope = scope
         self.path = path
         section = document.lookup(root, "services")
-        if section and section.node.kind != "mapping" and section.node.value:
+        if section and section.node.kind != "mapping" and (section.node.kind != "scalar" or section.node.value):
             raise document.error(section.start, "services must be a mapping")
         self.section = dict(document.members(section.node)) if section and section.node.kind == "mapping" else {}
 

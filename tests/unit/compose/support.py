@@ -1,0 +1,91 @@
+"""What the tests of compose share: a project made of texts, trimmed as by a task, and Docker Compose as a witness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.exposure import exposed
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.project import (
+    Project,
+    compose_files,
+    load,
+    read_environment,
+)
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import Decision, Rule, decision
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.runner import Disk
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.trim import Trim, trim
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.witness import Compose
+from tests.sandbox.lab.packages import Unavailable, unpacked
+
+VERSIONS = ("compose-2.26", "compose-2.40")
+KEEP: dict[str, Any] = {"action": "keep"}
+REMOVE: dict[str, Any] = {"action": "remove"}
+
+
+def command(version: str) -> str:
+    """The real Docker Compose of a version; a test without it is skipped, and says so."""
+    try:
+        return str(unpacked(version) / "usr/libexec/docker/cli-plugins/docker-compose")
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+class Folder:
+    """A project directory with these files; `names` are its Compose files."""
+
+    def __init__(self, path: Path, names: Sequence[str] | None = None, **environment: str) -> None:
+        self.path = path
+        self.names = names
+        self.first = environment
+
+    def write(self, files: Mapping[str, str]) -> Folder:
+        """Put texts into files; line breaks stay as they are."""
+        for name, text in files.items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        return self
+
+    def texts(self) -> dict[str, str]:
+        """What is in the files."""
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.path)): path.read_bytes().decode() for path in files}
+
+    @property
+    def arguments(self) -> tuple[str, list[str], dict[str, str]]:
+        environment = read_environment(str(self.path), None, self.first, Disk())
+        return str(self.path), compose_files(str(self.path), self.names, environment, Disk()), environment
+
+    def load(self) -> Project:
+        directory, paths, environment = self.arguments
+        return load(directory, paths, environment, Disk())
+
+    def trim(self, rules: Sequence[Mapping[str, Any]] = (), default: Any = None, deletes: bool = False) -> Trim:
+        """Trim the files on disk, if the rules can be followed."""
+        made = [Rule.of(f"rules[{index}]", rule) for index, rule in enumerate(rules)]
+        others = decision("default", default, False) if default else Decision("keep", named=False)
+        directory, paths, environment = self.arguments
+        found = trim(directory, paths, environment, Disk(), made, others, deletes)
+        for path in found.changed:
+            Path(path).write_bytes(found.after[path].encode())
+        return found
+
+    def compose(self, version: str) -> Compose:
+        """The real Docker Compose on these files."""
+        directory, paths, environment = self.arguments
+        return Compose([command(version)], directory, paths, environment)
+
+    def exposed(self) -> list[dict[str, Any]]:
+        """What is exposed to whom."""
+        return exposed(self.load())
+
+    def ports(self) -> list[str]:
+        """What is exposed, in short."""
+        return [
+            f"{one['service']} {one['host_ip'] or '*'}:{one['published'] or ''}:{one['target']}/{one['protocol']}"
+            for one in self.exposed()
+        ]
