@@ -244,9 +244,10 @@ class Document:
             anchors[event.anchor] = node
         if node.kind == "scalar":
             node.style, node.value = event.style or "", event.value
-            node.start, node.end = self._scalars.get(end, start), end
             # a block scalar ends where the next line begins, or later
-            return Use(node, min(start, node.start), self._trimmed(end) if node.style in ("|", ">") else end)
+            last = self._trimmed(end) if node.style in ("|", ">") else end
+            node.start, node.end = self._scalars.get(end, start), last
+            return Use(node, min(start, node.start), last)
         node.style = "flow" if event.flow_style else ""
         node.start = self._opening(start) if node.style else start
         node.before = self._end_before(node.start if node.style else self._first(start))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import ComposeError
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.ports import address
 
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG")
 """What Docker's CLI itself needs; everything else in the environment could change the project."""
@@ -72,7 +73,13 @@ class Compose:
             raise ComposeError(f"Docker Compose does not take the project: {self._masked(answer.stderr.strip())}")
         services = json.loads(answer.stdout).get("services") or {}
         return {
-            (name, port["target"], port.get("published") or "", port.get("host_ip") or "", port["protocol"].lower())
+            (
+                name,
+                port["target"],
+                port.get("published") or "",
+                _canonical(port.get("host_ip")),
+                port["protocol"].lower(),
+            )
             for name, service in services.items()
             if service.get("network_mode") != "host"
             for port in service.get("ports") or ()
@@ -99,6 +106,10 @@ class Compose:
         for value in sorted(values, key=len, reverse=True):
             text = text.replace(value, f"${values[value]}")
         return text
+
+
+def _canonical(host_ip: str | None) -> str:
+    return address(host_ip) if host_ip else ""
 
 
 def ours(exposed: Iterable[Mapping[str, Any]]) -> set[tuple[Any, ...]]:

@@ -95,9 +95,7 @@ def test_a_variable_that_must_have_a_value(template: str) -> None:
 
 @pytest.mark.parametrize("template", ["${", "${A", "${NONE:-${A}", "${}", "${5}", "${A!b}", "${ A}"])
 def test_what_is_no_template_is_refused_without_its_text(template: str) -> None:
-    with pytest.raises(
-        VariableError, match=r"^a [$]{ (has no closing brace|is not followed by the name of a variable)"
-    ):
+    with pytest.raises(VariableError, match=r"^a [$]{ (has no closing brace|is not followed by the name of)"):
         interpolate(template, {})
 
 
