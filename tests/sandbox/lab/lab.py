@@ -38,7 +38,7 @@ class Space:
 
     def command(self, arguments: Sequence[str | Path], folder: str = "/") -> list[str]:
         """Return the command line that runs ``arguments`` in here, in a folder, wherever it is started."""
-        enter = ["nsenter", f"--target={self.lab.keeper}", "--mount", "--pid", f"--wd={folder}"]
+        enter = ["nsenter", f"--target={self.lab.keeper}", "--mount", "--pid", f"--wdns={folder}"]
         return [*enter, "nsenter", f"--net=/run/netns/{self.name}", *map(str, arguments)]
 
     def run(
@@ -155,7 +155,7 @@ class Host:
         arguments = [group, self.name, str(self.number), self.state, lower]
         self.supervisor = subprocess.Popen(
             [
-                "nsenter", f"--target={self.lab.keeper}", "--mount", "--pid", "--net", "--ipc", "--wd=/",
+                "nsenter", f"--target={self.lab.keeper}", "--mount", "--pid", "--net", "--ipc", "--wdns=/",
                 sys.executable, "-B", HERE / "supervisor.py", *arguments,
             ],
             stdin=subprocess.DEVNULL,
@@ -202,7 +202,7 @@ class Host:
 
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs ``arguments`` on the host, started from anywhere on this machine."""
-        return ["nsenter", f"--target={self.init}", "--all", "--wd=/", *map(str, arguments)]
+        return ["nsenter", f"--target={self.init}", "--all", "--wdns=/", *map(str, arguments)]
 
     def run(
         self,
@@ -352,7 +352,7 @@ class Lab:
         name = f"attacker{host.number}"
         attacker = Neighbour(self, name, f"198.51.100.{number}", f"2001:db8:100::{number}")
         if name not in self._attackers:
-            inside = ["nsenter", f"--target={self.keeper}", "--mount", "--pid", "--net", "--wd=/"]
+            inside = ["nsenter", f"--target={self.keeper}", "--mount", "--pid", "--net", "--wdns=/"]
             wire = [sys.executable, "-B", HERE / "keeper.py", "wire", name, "wan", attacker.ipv4, attacker.ipv6]
             _run([*inside, *map(str, wire)], name, True, None, None, 30)
             attacker.run(
@@ -432,6 +432,6 @@ def _run(
         command, capture_output=True, text=True, env=env, timeout=timeout, check=False, **stdin
     )
     if check and done.returncode:
-        what = shlex.join(command[next(i for i, word in enumerate(command) if word.startswith("--wd=")) + 1 :])
+        what = shlex.join(command[next(i for i, word in enumerate(command) if word.startswith("--wdns=")) + 1 :])
         raise LabError(f"{where}: {what}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     return done
