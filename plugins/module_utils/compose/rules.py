@@ -140,8 +140,7 @@ def decide(project: Project, rules: Sequence[Rule], default: Decision, deletes: 
     decisions: dict[Entry, Decision] = {}
     for service in project.services.values():
         for entry in service.entries:
-            found = [_rules_for(service, entry, port, rules, problems) for port in entry.ports]
-            used.update(rule.option for rule in found if rule)
+            found = [_rule_for(service, entry, port, rules, used, problems) for port in entry.ports]
             outcomes = {rule.decision.outcome if rule else default.outcome for rule in found}
             if len(outcomes) > 1:
                 problems.append(
@@ -157,8 +156,11 @@ def decide(project: Project, rules: Sequence[Rule], default: Decision, deletes: 
     return decisions
 
 
-def _rules_for(service: Service, entry: Entry, port: Port, rules: Sequence[Rule], problems: list[str]) -> Rule | None:
+def _rule_for(
+    service: Service, entry: Entry, port: Port, rules: Sequence[Rule], used: set[str], problems: list[str]
+) -> Rule | None:
     found = [rule for rule in rules if rule.names(service, port)]
+    used.update(rule.option for rule in found)
     if len(found) > 1:
         options = " and ".join(rule.option for rule in found)
         problems.append(f"{entry.where}: {options} both name the port {port.container} of {service.name}; one may")
