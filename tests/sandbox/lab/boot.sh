@@ -61,6 +61,9 @@ mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
 mount --bind proc/sys/net proc/sys/net
 mount -o remount,bind,rw proc/sys/net
+# A boot of its own, as far as one can ask: journalctl --boot and Ansible's reboot go by this.
+cat /proc/sys/kernel/random/uuid >run/boot-id
+mount --bind run/boot-id proc/sys/kernel/random/boot_id
 if [ -e proc/sysrq-trigger ]; then
     mount --bind proc/sysrq-trigger proc/sysrq-trigger
     mount -o remount,bind,ro proc/sysrq-trigger

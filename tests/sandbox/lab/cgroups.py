@@ -10,30 +10,28 @@ PREFIX = "hardened-lab-"
 
 
 def hierarchies() -> list[Path]:
-    """Return where the hierarchies of control groups are mounted: one (v2), or one for each controller (v1)."""
+    """Return where the hierarchies of control groups are mounted: one (v2), or one for each controller and v2 (v1)."""
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
-    return sorted(path for path in ROOT.iterdir() if (path / "cgroup.procs").exists() and path.name != "unified")
+    return sorted(path for path in ROOT.iterdir() if (path / "cgroup.procs").exists())
 
 
-def enter(name: str) -> None:
-    """Make the control group ``name`` (a path below the root) in each hierarchy, and move this process into it."""
+def enter(name: str, pid: int) -> None:
+    """Make the control group ``name`` (a path below the root) in each hierarchy, and move a process into it."""
     for hierarchy in hierarchies():
         group = hierarchy
         for part in Path(name).parts:
+            if group != hierarchy and (group / "cgroup.controllers").exists():
+                # What v2 gives to our group we hand on; the root of the hierarchy is the machine's matter.
+                controllers = (group / "cgroup.controllers").read_text().split()
+                (group / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in controllers))
             group /= part
             group.mkdir(exist_ok=True)
             # A new group of cpuset has no processors and no memory until it is told.
             for file in ("cpuset.cpus", "cpuset.mems"):
                 if hierarchy.name == "cpuset":
                     (group / file).write_text((group.parent / file).read_text())
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-
-
-def leave() -> None:
-    """Move this process back to the root of each hierarchy."""
-    for hierarchy in hierarchies():
-        (hierarchy / "cgroup.procs").write_text(str(os.getpid()))
+        (group / "cgroup.procs").write_text(str(pid))
 
 
 def remove(name: str) -> None:
