@@ -1,22 +1,21 @@
 """The Docker Engines of the lab, as layers over the root file system, which brings Debian 12's own.
 
-The runc of Debian 12 runs them all; that of newer Debian releases needs a newer C library.
+26.1 and 28.5 are Debian's packages of later releases, without their runc, which needs a newer C library: Debian 12's
+runs them. 29 is in no Debian release: it is built here, with its CLI and the runc it needs, and uses the containerd of
+28.5.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
-from .packages import BUILD, Unavailable, made_once, unpacked
+from .go_modules import GoModule, build
+from .packages import BUILD, made_once, unpacked
 from .rootfs import rootfs
 
 ENGINES = ("20.10", "26.1", "28.5", "29")
-MOBY = "github.com/moby/moby/v2"
-MOBY_VERSION = "v2.0.0-beta.24"
-"""Docker Engine 29 as a Go module: it is in no Debian release."""
+VERSION_29 = "29.8.1"
+"""The release of which the versions below are part; its engine goes by another number as a Go module."""
 
 
 def layers(engine: str, compose: str = "2.40") -> list[Path]:
@@ -30,31 +29,47 @@ def layers(engine: str, compose: str = "2.40") -> list[Path]:
         "28.5": ("docker-28.5", "containerd-2.1"),
         "29": ("docker-28.5", "containerd-2.1"),
     }[engine]
-    built = [_built_engine()] if engine == "29" else []
+    built = [_built_29()] if engine == "29" else []
     return [*built, *(unpacked(name) for name in upper), unpacked(f"compose-{compose}"), rootfs()]
 
 
-def _built_engine() -> Path:
-    """Return a folder with dockerd and docker-proxy, built from their Go module."""
-    folder = BUILD / "unpacked" / f"docker-29-{MOBY_VERSION}"
+def _modules() -> list[GoModule]:
+    """Return what Docker Engine 29 is built of. The versions are those that its own Dockerfile names."""
+    return [
+        GoModule(
+            "github.com/moby/moby/v2",
+            "v2.0.0-beta.24",
+            "h1:sWv7EckkDJhpraR9yUjkw1XeVf39+MWd58E22PYloNA=",
+            {"usr/sbin/dockerd": "cmd/dockerd", "usr/sbin/docker-proxy": "cmd/docker-proxy"},
+            {
+                "github.com/moby/moby/v2/dockerversion.Version": VERSION_29,
+                "github.com/moby/moby/v2/dockerversion.GitCommit": "lab",
+            },
+            tags="netgo osusergo static_build",
+        ),
+        GoModule(
+            "github.com/docker/cli",
+            f"v{VERSION_29}+incompatible",
+            "h1:qYL1bCp6cRw2SB1xmLlIOPyV171dilw9W2Jew38vy9c=",
+            {"usr/bin/docker": "cmd/docker"},
+            {"github.com/docker/cli/cli/version.Version": VERSION_29},
+        ),
+        GoModule(
+            "github.com/opencontainers/runc",
+            "v1.5.1",
+            "h1:zgJPvESRUNz2UhHTG436ZIewGbQoJDAO9HRyyarggfY=",
+            {"usr/sbin/runc": "."},
+            {},
+            tags="seccomp urfave_cli_no_docs netgo osusergo",
+            libraries=unpacked("libseccomp-dev"),
+        ),
+    ]
+
+
+def _built_29() -> Path:
+    folder = BUILD / "unpacked" / f"docker-{VERSION_29}"
     with made_once(folder) as fresh:
         if fresh:
-            go = shutil.which("go")
-            if not go:
-                raise Unavailable("Docker Engine 29 is built from its Go module, and there is no Go toolchain here")
-            source, binaries = fresh / "source", fresh / "usr/sbin"
-            binaries.mkdir(parents=True)
-            source.mkdir()
-            environment = {**os.environ, "CGO_ENABLED": "0"}
-            commands: list[list[str | Path]] = [
-                [go, "mod", "init", "engine"],
-                [go, "get", f"{MOBY}/cmd/dockerd@{MOBY_VERSION}"],
-                [go, "build", "-o", binaries / "dockerd", f"{MOBY}/cmd/dockerd"],
-                [go, "build", "-o", binaries / "docker-proxy", f"{MOBY}/cmd/docker-proxy"],
-            ]
-            for command in commands:
-                done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise Unavailable(f"Docker Engine 29 cannot be built: {done.stderr[-2000:]}")
-            shutil.rmtree(source)
+            for module in _modules():
+                build(module, fresh)
     return folder

@@ -66,6 +66,12 @@ PACKAGES: dict[str, list[tuple[str, str]]] = {
             "8ea2428acdda666f41263f5a0d3a85681a696491361574eb7bd721a1194939b9",
         ),
     ],
+    "libseccomp-dev": [
+        (
+            "libs/libseccomp/libseccomp-dev_2.5.4-1+deb12u1_amd64.deb",
+            "5fb305f3aeb293e2b78a4cfcb58c0f42179703c371a408d002c8454661e6b7b2",
+        ),
+    ],
 }
 """Path below the mirror's pool and SHA-256 of each package. Debian forgets packages of testing and unstable."""
 
