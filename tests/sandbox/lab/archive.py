@@ -24,6 +24,8 @@ def image_archive(names: Sequence[str], content: Path, config: Mapping[str, obje
     image = {
         "architecture": "amd64",
         "os": "linux",
+        # Docker Compose cannot read what engines from 28 on say of an image without a date.
+        "created": "2026-01-01T00:00:00Z",
         "config": dict(config or {}),
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
     }
