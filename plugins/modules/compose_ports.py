@@ -20,8 +20,8 @@ description:
   - Every syntax of the Compose specification is understood; short and long entries, ranges, variables with
     their defaults, merge keys, aliases, C(x-) extensions, C(include), C(extends), several files, C(!reset) and
     C(!override).
-  - A removed entry becomes a comment with the reason above it. A later run knows it again; a rule to keep or bind
-    the port brings the old line back. The default never does.
+  - A removed entry becomes a comment with the reason above it. A later run knows it again, and a rule to keep or bind
+    it that names its O(rules[].target) brings the old line back. Other rules and the default never do.
   - A list that loses its last port becomes V([]), because Docker Compose refuses an empty key, and because ports of a
     merge key would come back without it.
   - In Compose, ports of several files are appended to each other. So an override file cannot take a port of the base
@@ -93,7 +93,7 @@ options:
       target:
         description:
           - Container ports, or ranges of them such as V(4317-4318).
-          - If omitted, all ports. An empty list is refused.
+          - If omitted, all ports; those that are comments already stay comments then. An empty list is refused.
         type: list
         elements: str
       protocol:

@@ -128,7 +128,8 @@ def decision(option: str, given: Mapping[str, Any], named: bool = True) -> Decis
 def decide(project: Project, rules: Sequence[Rule], default: Decision, deletes: bool = False) -> dict[Entry, Decision]:
     """Return what happens to each entry of the project.
 
-    An entry that compose_ports made a comment of before stays one unless a rule names it.
+    An entry that compose_ports made a comment of before stays one, unless a rule to keep or bind it names its target:
+    a rule for whole services, or the default, must not publish again what was closed on purpose.
 
     :param default: for what no rule names
     :param deletes: whether remove deletes lines: a rule to remove a port is then content that there is none
@@ -141,14 +142,13 @@ def decide(project: Project, rules: Sequence[Rule], default: Decision, deletes: 
     for service in project.services.values():
         for entry in service.entries:
             found = [_rule_for(service, entry, port, rules, used, problems) for port in entry.ports]
-            outcomes = {rule.decision.outcome if rule else default.outcome for rule in found}
+            outcomes = {_decision(entry, rule, default).outcome for rule in found}
             if len(outcomes) > 1:
                 problems.append(
                     f"{entry.where}: {service.name} publishes a range here, and the rules treat its ports differently "
                     f"({_told(entry, found)}); write the ports one by one"
                 )
-            rule = found[0]
-            decisions[entry] = rule.decision if rule else _undecided(entry, default)
+            decisions[entry] = _decision(entry, found[0], default)
     problems += _unused(project, rules, used, deletes)
     problems += _disputes(project, decisions)
     if problems:
@@ -167,9 +167,12 @@ def _rule_for(
     return found[0] if found else None
 
 
-def _undecided(entry: Entry, default: Decision) -> Decision:
+def _decision(entry: Entry, rule: Rule | None, default: Decision) -> Decision:
+    """What happens to an entry; a rule that does not name ports one by one leaves comments what they are."""
     removed = entry.removed
-    return Decision("remove", "", removed.reason, False) if removed else default
+    if removed and (not rule or (rule.decision.action != "remove" and not rule.targets)):
+        return Decision("remove", "", removed.reason, False)
+    return rule.decision if rule else default
 
 
 def _told(entry: Entry, found: Sequence[Rule | None]) -> str:

@@ -23,6 +23,8 @@ from tests.sandbox.lab.packages import Unavailable, unpacked
 
 VERSIONS = ("compose-2.26", "compose-2.40")
 KEEP: dict[str, Any] = {"action": "keep"}
+KEEP_ALL: dict[str, Any] = {"action": "keep", "target": ["1-65535"]}
+"""Keeps what is there, and brings back what was removed."""
 REMOVE: dict[str, Any] = {"action": "remove"}
 
 
@@ -89,3 +91,73 @@ class Folder:
             f"{one['service']} {one['host_ip'] or '*'}:{one['published'] or ''}:{one['target']}/{one['protocol']}"
             for one in self.exposed()
         ]
+
+
+CLICKSTACK = """\
+name: stack
+services:
+  # ONLY FOR A DEMO
+  # proxy:
+  #   image: nginx
+  #   ports:
+  #     - 80:80
+  db:
+    image: mongo:5
+    volumes:
+      - .volumes/db:/data/db
+    # Publish the database for debugging only.
+    # ports:
+    #   - 27017:27017
+    networks:
+      - internal
+  otel-collector:
+    image: ${REPOSITORY}/collector:${VERSION}
+    environment:
+      ENDPOINT: 'tcp://ch-server:9000?dial_timeout=10s'
+      API_KEY: ${API_KEY}
+      PASSWORD: 'written in the file'
+    ports:
+      - '13133:13133' # health check
+      - '24225:24225' # fluentd receiver
+      - '4317:4317' # OTLP gRPC receiver
+      - '4318:4318' # OTLP http receiver
+      - '8888:8888' # metrics
+    restart: always
+    networks:
+      - internal
+  app:
+    image: ${REPOSITORY}/app:${VERSION}
+    ports:
+      - ${HYPERDX_API_PORT}:${HYPERDX_API_PORT}
+      - ${HYPERDX_APP_PORT}:${HYPERDX_APP_PORT}
+    environment:
+      FRONTEND_URL: ${APP_URL}:${HYPERDX_APP_PORT}
+      STATS: ${STATS:-true}
+      # Uncomment the next line for more
+      # MORE: 'true'
+      CONNECTIONS:
+        '[{"name":"Local
+        ClickHouse","host":"http://ch-server:8123"}]'
+    networks:
+      - internal
+    depends_on:
+      - db
+  ch-server:
+    image: clickhouse/clickhouse-server
+    # ports:
+    #   - 8123:8123 # http api
+    networks:
+      - internal
+networks:
+  internal:
+"""
+"""A Compose file with the structures of ClickStack's own."""
+CLICKSTACK_ENV = """\
+# Used by docker-compose.yml
+REPOSITORY=example
+VERSION=2
+API_KEY=a-secret-of-the-env-file
+HYPERDX_API_PORT=8000 #optional (should not be taken by other services)
+HYPERDX_APP_PORT=8080
+APP_URL=http://localhost
+"""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import ComposeError
-from tests.unit.compose.support import KEEP, REMOVE, Folder
+from tests.unit.compose.support import KEEP, KEEP_ALL, REMOVE, Folder
 
 One = Callable[[str], Folder]
 WHY = {**REMOVE, "reason": "why not"}
@@ -154,14 +154,16 @@ def test_removed_ports_become_comments(one: One, version: str, name: str) -> Non
 def test_a_rule_to_keep_brings_the_old_lines_back(one: One, name: str) -> None:
     _rules, before, after = EDITS[name]
     folder = one(after)
-    folder.trim([KEEP])
+    folder.trim([KEEP_ALL])
     assert folder.texts()["compose.yml"] == before
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_the_default_brings_nothing_back(one: One, name: str) -> None:
+def test_what_names_no_target_brings_nothing_back(one: One, name: str) -> None:
+    """Not the default, and not a rule for a whole service: they must not publish again what was closed on purpose."""
     _rules, _before, after = EDITS[name]
     folder = one(after)
+    assert folder.trim([KEEP]).changed == []
     for default in (None, KEEP):
         assert folder.trim([], default).changed == []
 
@@ -171,7 +173,7 @@ def test_lists_in_brackets_come_back_with_the_same_ports(one: One) -> None:
         _rules, before, after = EDITS[name]
         wanted = one(before).ports()
         folder = one(after)
-        folder.trim([KEEP])
+        folder.trim([KEEP_ALL])
         assert folder.ports() == wanted
 
 
@@ -338,7 +340,7 @@ def test_files_of_a_project_are_edited_where_the_port_is_written(folder: Folder,
         assert f"# compose_ports: not published (1 line): why not\n      # - {port}:{port}\n" in texts[name]
     assert "      - 9:9\n" in texts["ext.yml"]
     folder.compose(version).check([])
-    folder.trim([KEEP])
+    folder.trim([KEEP_ALL])
     assert folder.texts() == files
 
 

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.compose.support import KEEP, VERSIONS, Folder
+from tests.unit.compose.support import KEEP, KEEP_ALL, VERSIONS, Folder
 
 COMMENTS = ("", "", " # c", "   # it's: a #comment [", " # ports: [1:1]", " #- 80:80")
 OWN_LINES = ("", "# c", "# - 80:80", "# ports:", "  # deeper", "# 'quote", "# compose_ports was here")
 OTHERS = (
     "command: ['ports:', \"- 80:80\"]",
-    "annotations:\n  text: |\n    ports:\n      - 80:80\n\n    # compose_ports: not published (1 line): no\n    # - 80:80",
+    "annotations:\n  text: |\n    ports:\n      - 80:80\n\n"
+    "    # compose_ports: not published (1 line): no\n    # - 80:80",
     'labels: {ports: \'80:80\', "x": "a\\tb"}',
     "environment:\n  - A=b # c\n  -   PORTS=80:80",
     "hostname:   'it''s'",
@@ -222,7 +223,7 @@ def _comes_back(folder: Folder, case: Case) -> None:
     count = len(folder.load().services)
     if not any(service.entries for service in folder.load().services.values()):
         return
-    folder.trim([KEEP])
+    folder.trim([KEEP_ALL])
     text = folder.texts()["compose.yml"]
     assert "not published (" not in "".join(line for line in text.splitlines() if line not in case.others)
     assert count == len(folder.load().services)
