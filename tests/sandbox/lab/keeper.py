@@ -1,12 +1,13 @@
 """Keeps one lab alive for as long as the process that made it, and not a moment longer.
 
-Usage: keeper.py guard | keep | wire NAME NETWORK IPV4 IPV6
+Usage: keeper.py guard | keep | sweep GROUP | wire NAME NETWORK IPV4 IPV6
 
 ``guard`` stands outside: it starts the lab's first process in namespaces of its own, prints that process's pid, waits
 until its own standard input is closed (by the end of the test process, however that came) and then ends all.
 ``keep`` is that first process: process 1 of the lab's pid namespace, so that nothing in the lab outlives it, with a
 mount namespace in which /run is the lab's own. Network namespaces, mounts and the hosts' disks hang on it alone.
-``wire`` adds a neighbour to a lab that runs; it is started inside it.
+``sweep`` also stands outside, and removes what the kernel does not: the control groups, once the guard has ended, even
+if that was killed. ``wire`` adds a neighbour to a lab that runs; it is started inside it.
 """
 
 from __future__ import annotations
@@ -25,19 +26,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from tests.sandbox.lab import cgroups
 
-UNSHARE = [
+KEEP = [
+    # It dies with the guard, and the lab's first process with it.
+    "setpriv", "--pdeathsig", "KILL",
     "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private",
+    sys.executable, "-B", __file__, "keep",
 ]  # fmt: skip
 
 
 def guard() -> None:
     """Start the lab, say its pid, and end it once nobody holds the other end of standard input."""
     cgroups.sweep()
-    lab = subprocess.Popen(
-        [*UNSHARE, sys.executable, "-B", __file__, "keep"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    )
+    group = f"{cgroups.PREFIX}{os.getpid()}"
     # A terminal's Ctrl-C goes to the whole process group; who made the lab decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sweeper = subprocess.Popen([sys.executable, "-B", __file__, "sweep", group], stdin=subprocess.PIPE)
+    lab = subprocess.Popen(KEEP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         if not lab.stdout or lab.stdout.readline() != "ready\n":
             sys.exit("the lab's namespaces could not be made: the lines above say why")
@@ -47,14 +51,15 @@ def guard() -> None:
     finally:
         lab.kill()
         lab.wait()
-        _remove_groups(f"{cgroups.PREFIX}{os.getpid()}")
+        sweeper.communicate()
 
 
-def _remove_groups(name: str) -> None:
-    """Remove the lab's control groups: its processes are dying, which takes the kernel a moment."""
-    for _attempt in range(100):
-        cgroups.remove(name)
-        if not any((hierarchy / name).exists() for hierarchy in cgroups.hierarchies()):
+def sweep(group: str) -> None:
+    """Wait for the guard's end and remove the lab's control groups: its processes are dying, which takes a moment."""
+    sys.stdin.read()
+    for _attempt in range(200):
+        cgroups.remove(group)
+        if not any((hierarchy / group).exists() for hierarchy in cgroups.hierarchies()):
             return
         time.sleep(0.05)
 
@@ -113,5 +118,5 @@ def child_of(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    what: dict[str, Callable[..., None]] = {"guard": guard, "keep": keep, "wire": wire}
+    what: dict[str, Callable[..., None]] = {"guard": guard, "keep": keep, "sweep": sweep, "wire": wire}
     what[sys.argv[1]](*sys.argv[2:])

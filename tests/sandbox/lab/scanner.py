@@ -9,6 +9,7 @@ in bursts that no queue on the way overflows. Rules for the packets: RFC 9293 (T
 
 from __future__ import annotations
 
+import errno
 import json
 import select
 import socket
@@ -63,7 +64,11 @@ class Scanner:
         """Take in the answers that are there within ``timeout`` seconds; return whether there were any."""
         heard = False
         while select.select([self.raw], [], [], timeout)[0]:
-            packet = self.raw.recv(65535)
+            try:
+                packet = self.raw.recv(65535)
+            except OSError:  # an ICMP answer, such as a firewall's "reject": the port may be asked again
+                heard = True
+                continue
             segment = packet[(packet[0] & 0x0F) * 4 :] if self.family == socket.AF_INET else packet
             source, to, _sequence, _acknowledged, _offset, flags = struct.unpack("!HHIIBB", segment[:14])
             # A raw socket hears all of TCP that comes from the address; ours is what comes to our port.
@@ -74,13 +79,14 @@ class Scanner:
         return heard
 
     def send(self, packet: bytes) -> None:
-        """Send a packet. A refusal on the way (an ICMP answer to an earlier one) says nothing about this one."""
+        """Send a packet. An error is either an ICMP answer to an earlier one or a full queue: both pass."""
         for _attempt in range(100):
             try:
                 self.raw.send(packet)
                 return
-            except (PermissionError, ConnectionRefusedError, OSError):
-                time.sleep(0.001)
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    time.sleep(0.001)
 
     def scan(self) -> list[int]:
         """Return the open ports."""
