@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.sandbox import start
-from tests.sandbox.lab import Lab, Unavailable
+from tests.sandbox.lab import Lab, Unavailable, images
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "extensions" / "molecule"
@@ -83,6 +83,9 @@ def docker(scenario: str, platform: dict[str, Any], _folder: Path) -> Iterator[t
             host = lab.host("docker", platform.get("engine", "20.10"))
         except Unavailable as reason:
             pytest.skip(f"without Docker Engine {platform['engine']}: {reason}")
+        if platform.get("images") == "clickstack":
+            for archive in images.archives():
+                host.load(archive)
         python = lab.folder / "untrusted-python"
         python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
         python.chmod(0o755)
