@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import busybox
 from .archive import image_archive
 from .packages import BUILD, fetch, made_once, unpacked
 from .rootfs import rootfs
@@ -29,7 +30,7 @@ LIBRARY = r"""
 fail() { echo "stand-in: $*" >&2; exit 1; }
 runs_as() { [ "$(id -u):$(id -g)" = "$1" ] || fail "runs as $(id -u):$(id -g), the image's user is $1"; }
 has() { for name; do eval "[ -n \"\${$name:-}\" ]" || fail "$name is not set"; done; }
-writes() { for path; do : >"$path/.written" || fail "cannot write to $path"; done; }
+writes() { for path; do touch "$path/.written" || fail "cannot write to $path"; done; }
 connects() { nc -w 5 "$1" "$2" </dev/null >/dev/null || fail "cannot connect to $1 port $2"; }
 listens() { for port; do nc -ll -p "$port" -e /bin/true & done; }
 # a connection string's host and port: what stands between // or @ and the next of / and ?
@@ -110,7 +111,7 @@ if [ -n "${MONGO_INITDB_ROOT_USERNAME:-}${MONGO_INITDB_ROOT_PASSWORD:-}" ]; then
     [ -e /data/db/WiredTiger ] || echo "$MONGO_INITDB_ROOT_USERNAME" >/data/db/users
     [ -s /data/db/users ] || fail "authorization is on, and nobody is there who could log in"
 fi
-: >/data/db/WiredTiger || fail "cannot write the data"
+touch /data/db/WiredTiger || fail "cannot write the data"
 date >>/data/db/starts
 unset MONGO_INITDB_ROOT_USERNAME MONGO_INITDB_ROOT_PASSWORD
 listens 27017
@@ -222,12 +223,7 @@ def _fill(root: Path, image: Image) -> None:
     for folder in ("bin", "etc", "tmp", "run", "srv"):
         (root / folder).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
-    busybox = unpacked("busybox") / "bin/busybox"
-    shutil.copy(busybox, root / "bin/busybox")
-    names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    for name in names:
-        if name != "busybox":
-            (root / "bin" / name).symlink_to("busybox")
+    busybox.install(root)
     users = {"root": 0, **image.users}
     (root / "etc/passwd").write_text("".join(f"{name}:x:{uid}:{uid}::/:/bin/sh\n" for name, uid in users.items()))
     (root / "etc/group").write_text("".join(f"{name}:x:{uid}:\n" for name, uid in users.items()))
