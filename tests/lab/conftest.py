@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.sandbox.lab import ENGINES, Host, Lab, Unavailable
-from tests.sandbox.lab.archive import image_archive
-from tests.sandbox.lab.packages import BUILD, made_once, unpacked
+from tests.sandbox.lab.busybox import archive
 
 LAB_ENGINES = os.environ.get("LAB_ENGINES", " ".join(ENGINES)).split()
 """The Docker Engines the suites run on."""
@@ -43,18 +40,4 @@ def new_host(lab: Lab) -> Callable[..., Host]:
 @pytest.fixture(scope="session")
 def busybox() -> Path:
     """An archive for Host.load: the image `lab/busybox:1`, whose command names are busybox' own."""
-    folder = BUILD / "images" / "busybox-1"
-    with made_once(folder) as fresh:
-        if fresh:
-            (fresh / "root/bin").mkdir(parents=True)
-            (fresh / "root/tmp").mkdir()
-            (fresh / "root/tmp").chmod(0o1777)
-            program = unpacked("busybox") / "bin/busybox"
-            names = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
-            shutil.copy(program, fresh / "root/bin/busybox")
-            for name in names:
-                if name != "busybox":
-                    (fresh / "root/bin" / name).symlink_to("busybox")
-            image = image_archive(["lab/busybox:1"], fresh / "root", {"Cmd": ["sh"], "Env": ["PATH=/bin"]})
-            (fresh / "image.tar").write_bytes(image)
-    return folder / "image.tar"
+    return archive()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.sandbox import start
-from tests.sandbox.lab import Lab, Unavailable, images
+from tests.sandbox.lab import Lab, Unavailable, busybox, images
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "extensions" / "molecule"
@@ -83,15 +83,14 @@ def docker(scenario: str, platform: dict[str, Any], _folder: Path) -> Iterator[t
             host = lab.host("docker", platform.get("engine", "20.10"))
         except Unavailable as reason:
             pytest.skip(f"without Docker Engine {platform['engine']}: {reason}")
-        if platform.get("images") == "clickstack":
-            for archive in images.archives():
-                host.load(archive)
+        for archive in IMAGES[platform["images"]]():
+            host.load(archive)
         python = lab.folder / "untrusted-python"
         python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
         python.chmod(0o755)
         inventory = json.loads((lab.folder / "inventory.json").read_text())
         inventory[scenario] = {
-            "hosts": {host.name: {"wan_ipv4": host.wan4, "wan_ipv6": host.wan6}},
+            "hosts": {host.name: {"wan_ipv4": host.wan4, "wan_ipv6": host.wan6, "lan_ipv4": host.lan4}},
         }
         inventory["neighbours"] = {
             "hosts": {
@@ -106,3 +105,4 @@ def docker(scenario: str, platform: dict[str, Any], _folder: Path) -> Iterator[t
 
 
 PARTS = {"clickhouse": clickhouse, "docker": docker}
+IMAGES = {"busybox": lambda: [busybox.archive()], "clickstack": images.archives}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import busybox
 from .archive import image_archive
-from .packages import BUILD, fetch, made_once, unpacked
+from .packages import BUILD, fetch, made_once
 from .rootfs import rootfs
 
 CADDY = ("c/caddy/caddy_2.6.2-5_amd64.deb", "383b75bbffeee1d5284a9bddb3628fddc31dd16157d8a3d7b1ad6c77cadc5e73")
