@@ -257,9 +257,9 @@ class _Root:
         self.scope = scope
         self.path = path
         section = document.lookup(root, "services")
-        if section and section.node.kind != "mapping" and (section.node.kind != "scalar" or section.node.value):
+        if section and section.node.kind != "mapping":
             raise document.error(section.start, "services must be a mapping")
-        self.section = dict(document.members(section.node)) if section and section.node.kind == "mapping" else {}
+        self.section = dict(document.members(section.node)) if section else {}
 
     def layers(self) -> dict[str, _Layer]:
         """What this document says about services, those of included files among them."""
@@ -286,6 +286,8 @@ class _Root:
         layer = _Layer(name, document.where(use.start), node.tag if node.tag in (_DROP, _REPLACE) else "")
         if layer.how == _DROP:
             return layer
+        if _is_null(node):
+            return layer  # a file on top of others may say nothing about a service
         if node.kind != "mapping":
             raise document.error(use.start, f"the service {name} must be a mapping")
         mode = document.lookup(node, "network_mode")
@@ -361,7 +363,7 @@ class _Root:
 
     def _included(self) -> Iterator[tuple[Service, Use]]:
         include = self.document.lookup(self.root, "include")
-        if not include or (include.node.kind == "scalar" and not include.node.value):
+        if not include or _is_null(include.node):
             return
         if include.node.kind != "sequence":
             raise self.document.error(include.start, "include must be a list")
@@ -421,3 +423,7 @@ def _scalar(node: Node, environment: Mapping[str, str], key: str) -> str:
     if not node.style and not node.tag and key in ("target", "published"):
         ports_of.plain(node.value)
     return interpolate(node.value, environment)
+
+
+def _is_null(node: Node) -> bool:
+    return node.kind == "scalar" and not node.style and node.value in ("", "~", "null")

@@ -186,6 +186,10 @@ services:
         {"compose.yaml": "services: {p: {image: x, ports: [1]}}", "docker-compose.yml": BASE},
         ["p *::1"],
     ),
+    "a service that an override says nothing about": (
+        {"compose.yml": "include:\nservices: {p: {image: x, ports: [1]}}", "compose.override.yml": "services:\n  p:\n"},
+        ["p *::1"],
+    ),
     "profiles": (
         {"compose.yml": "services: {p: {image: x, profiles: [debug], ports: [1]}}"},
         ["p *::1"],
@@ -214,6 +218,7 @@ BROKEN: dict[str, tuple[dict[str, str], str]] = {
     "an empty document": ({"compose.yml": BASE + "---\n"}, "compose.yml:6: a Compose file is a mapping"),
     "no mapping": ({"compose.yml": "- 1\n"}, "compose.yml:1: a Compose file is a mapping"),
     "no services": ({"compose.yml": "services: [1]\n"}, "compose.yml:1: services must be a mapping"),
+    "services without any": ({"compose.yml": "services:\n"}, "compose.yml:1: services must be a mapping"),
     "no service": ({"compose.yml": "services:\n  a: 1\n"}, "compose.yml:2: the service a must be a mapping"),
     "a key twice": (
         {"compose.yml": "services:\n  a:\n    ports: [1]\n    ports: [2]\n"},

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import RulesError
 from tests.unit.compose.support import KEEP, KEEP_ALL, VERSIONS, Folder
 
 COMMENTS = ("", "", " # c", "   # it's: a #comment [", " # ports: [1:1]", " #- 80:80")
@@ -90,9 +91,9 @@ def ports(draw: Any, out: Text, indent: str, key: str, targets: Sequence[int], t
     """A list of ports under a key."""
     form = draw(st.sampled_from(["block", "block", "indentless", "line", "lines"])) if targets else "line"
     head = f"{indent}{key}:{' ' + tag if tag else ''}"
-    comment = lambda: draw(st.sampled_from(COMMENTS))  # noqa: E731
+    comments = st.sampled_from(COMMENTS)
     if form in ("block", "indentless"):
-        out.add(f"{head}{comment()}", True)
+        out.add(f"{head}{draw(comments)}", True)
         inner = indent + ("  " if form == "block" else "")
         for target in targets:
             if draw(st.booleans()):
@@ -101,20 +102,20 @@ def ports(draw: Any, out: Text, indent: str, key: str, targets: Sequence[int], t
                 out.add(inner + own if own else "")
             text = entry(draw, target, True)
             first, *rest = text.split("\n")
-            tail = "" if "#" in text.split("\n")[-1] else comment()
+            tail = "" if "#" in text.split("\n")[-1] else draw(comments)
             body = [f"{inner}- {first}", *(f"{inner}{line}" if line.strip() else "" for line in rest)]
             body[-1] += tail
             out.add("\n".join(body), True)
         return
     items = [entry(draw, target, False) for target in targets]
     if form == "line":
-        out.add(f"{head} [{', '.join(items)}]{comment()}", True)
+        out.add(f"{head} [{', '.join(items)}]{draw(comments)}", True)
         return
-    out.add(f"{head} [{comment()}", True)
+    out.add(f"{head} [{draw(comments)}", True)
     for index, item in enumerate(items):
         last = index + 1 == len(items) and draw(st.booleans())
-        out.add(f"{indent}  {item}{'' if last else ','}{comment()}", True)
-    out.add(f"{indent}]{comment()}", True)
+        out.add(f"{indent}  {item}{'' if last else ','}{draw(comments)}", True)
+    out.add(f"{indent}]{draw(comments)}", True)
 
 
 @st.composite
@@ -188,7 +189,7 @@ def unchanged(before: Sequence[str], after: str) -> bool:
 
 @pytest.mark.parametrize("deletes", [False, True])
 @settings(
-    max_examples=60,
+    max_examples=40,
     phases=(Phase.generate,),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -229,3 +230,70 @@ def _comes_back(folder: Folder, case: Case) -> None:
     assert count == len(folder.load().services)
     if not bound and "[" not in case.text:
         assert text == case.text
+
+
+TAGS = ("", "", "", "!override", "!reset")
+
+
+@st.composite
+def projects(draw: Any) -> dict[str, str]:
+    """Two or three files on top of each other, an included one, services that extend others; text that only says so."""
+    numbers = iter(range(1000, 9000))
+
+    def listed(indent: str, tags: Sequence[str] = ("",)) -> str:
+        tag = draw(st.sampled_from(tags))
+        targets = [next(numbers) for _n in range(draw(st.integers(0, 3)))]
+        # some of what an earlier list has, so that the same port is there twice
+        targets += [number for number in range(1000, 1003) if draw(st.integers(0, 5)) == 0]
+        entries = [f"{indent}  - {entry(draw, target, False)}\n" for target in targets]
+        return f"{indent}ports: {tag}\n{''.join(entries)}" if entries else f"{indent}ports: {tag} []\n"
+
+    def service(name: str, others: Sequence[str], tags: Sequence[str], image: str = "    image: x\n") -> str:
+        text = f"  {name}:\n{image}"
+        if others and draw(st.booleans()):
+            base = draw(st.sampled_from(list(others)))
+            text += f"    extends: {{{base}}}\n"
+        return text + (listed("    ", tags) if draw(st.integers(0, 4)) else "")
+
+    other = "file: sub/other.yml, service: one"
+    base = "services:\n" + service("a", [other], ("",)) + service("b", [other, "service: a"], TAGS)
+    base += service("c", ["service: b"], TAGS)
+    override = "services:\n" + service("a", [other], TAGS, "") + service("c", [], TAGS, "") + "  d: {image: x}\n"
+    files = {
+        "compose.yml": draw(st.sampled_from(["", "include: [sub/included.yml]\n"])) + base,
+        "sub/other.yml": "services:\n" + service("one", ["service: two"], TAGS) + service("two", [], ("",)),
+        "sub/included.yml": "services:\n" + service("i", ["file: other.yml, service: two"], TAGS),
+    }
+    if draw(st.booleans()):
+        files["compose.override.yml"] = override
+    if draw(st.booleans()):
+        files["compose.yml"] += "---\nservices:\n" + service("b", [], TAGS, "")
+    return files
+
+
+@settings(max_examples=40, phases=(Phase.generate,), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(files=projects(), rules=st.lists(st.sampled_from("abci"), unique=True), removes=st.booleans())
+def test_projects_of_several_files_publish_what_docker_compose_says(
+    files: dict[str, str], rules: list[str], removes: bool
+) -> None:
+    """Before and after; rules that treat shared lines differently are refused, and change nothing."""
+    with tempfile.TemporaryDirectory() as path:
+        folder = Folder(Path(path), PORT="700").write(files)
+        compose = folder.compose(VERSIONS[len(str(files)) % 2])
+        compose.check(folder.exposed())
+        kept = [{"service": name, **KEEP} for name in rules if any(p.startswith(f"{name} ") for p in folder.ports())]
+        default = {"action": "remove"} if removes else {"action": "bind", "address": "127.0.0.1"}
+        try:
+            found = folder.trim(kept, default)
+        except RulesError as error:
+            assert "several services share this line" in str(error)
+            assert folder.texts() == files
+            return
+        compose.check(found.exposed_after)
+        before = {(port["service"], port["target"], port["protocol"]) for port in found.exposed_before}
+        after = {(port["service"], port["target"], port["protocol"]) for port in found.exposed_after}
+        names = {rule["service"] for rule in kept}
+        assert after == {port for port in before if port[0] in names or not removes}
+        assert all(port["reach"] == "loopback" for port in found.exposed_after if port["service"] not in names)
+        if not removes:
+            assert folder.trim(kept, default).changed == []
