@@ -85,6 +85,9 @@ options:
 notes:
   - C(live-restore) takes effect on a reload. To keep the containers running through the first restart, reload the
     service before you restart it.
+  - An engine that starts while containers are running, as it does with C(live-restore), leaves the default bridge as it
+    is; C(ip) and C(icc) come into force there when it starts without any. A container keeps its published ports as they
+    are until it is created anew, and a network its options.
   - Files with the same key twice in the same map are refused, because the engine takes one of them and says nothing.
 """
 

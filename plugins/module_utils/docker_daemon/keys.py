@@ -19,6 +19,7 @@ from typing import Any
 from ansible_collections.hardened.clickstack.plugins.module_utils.docker_daemon.text import same
 
 _ANY = object()
+"""Any value, of a key that is there."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ class Rule:
             return False
         if self.value is not _ANY and not same(document[self.key], self.value):
             return False
-        if self.unless and all(same(document.get(key), value) for key, value in self.unless.items()):
+        if self.unless and all(
+            key in document and (value is _ANY or same(document[key], value)) for key, value in self.unless.items()
+        ):
             return False
         if self.swarm and not engine.in_swarm:
             return False
@@ -105,7 +108,7 @@ RULES: tuple[Rule, ...] = (
     *_new((29, 0), "bridge-accept-fwmark", "firewall-backend"),
     *_gone((24, 0), "", "cluster-advertise", "cluster-store", "cluster-store-opts"),
     *_gone((24, 0), "; it is called data-root now", "graph"),
-    *_gone((26, 0), "; the unit's OOMScoreAdjust= does it", "oom-score-adjust"),
+    *_gone((25, 0), "; the unit's OOMScoreAdjust= does it", "oom-score-adjust"),
     *_gone((28, 0), "", "api-cors-header"),
     # Older ones take it for the map that they flatten: {"bridge": ...} inside of it passes for the key `bridge`.
     Rule(
@@ -125,6 +128,14 @@ RULES: tuple[Rule, ...] = (
         "takes builtin for the name of a file; 23.0 is the first that knows it. Without the key it is the default",
         until=(23, 0),
         value="builtin",
+    ),
+    # It checks the file before it adds its own defaults to it (moby, Reload in daemon/config/config.go).
+    Rule(
+        "userland-proxy",
+        "starts with it, but refuses every reload; true is the default: leave it out, or set userland-proxy-path too",
+        since=(25, 0),
+        value=True,
+        unless={"userland-proxy-path": _ANY},
     ),
     Rule("live-restore", "does not start with it on a node of a swarm", value=True, swarm=True),
     Rule(
@@ -172,15 +183,46 @@ RELOADED = frozenset(
 """What the engine reads again on SIGHUP (moby, daemon/reload.go and reload_unix.go, from 20.10 to 29)."""
 
 
-def is_reloaded(changed: set[str], after: Mapping[str, Any]) -> bool:
+def is_reloaded(changed: set[str], after: Mapping[str, Any], engine: Engine) -> bool:
     """Return whether a reload brings these keys into force.
 
     A key that was taken out is not among them: on a reload the engine keeps what the file does not name.
 
     :param changed: the keys that differ
     :param after: what the file holds now
+    :param engine: the engine that reads it
     """
-    return all(key in RELOADED and key in after for key in changed)
+    return "userland-proxy" not in refusals(after, engine) and all(key in RELOADED and key in after for key in changed)
+
+
+_SIZE = re.compile(r"(?=.*[1-9])[0-9]+(?:\.[0-9]+)? ?(?:[kmgtp]i?b?|b)?", re.IGNORECASE)
+_YES, _NO = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+
+
+def bad_log_option(document: Mapping[str, Any]) -> str | None:
+    """Return what no engine looks at when it starts, and what then keeps every container from starting.
+
+    Only the names of the options are checked at the start; the values are when a container's log is opened (moby,
+    daemon/logger, jsonfilelog and local). Values that are no strings the engine refuses itself.
+
+    :param document: what the file is going to hold
+    """
+    driver, options = document.get("log-driver", "json-file"), document.get("log-opts", {})
+    if driver not in ("json-file", "local") or not isinstance(options, Mapping):
+        return None
+    size, files, compress = (options.get(key) for key in ("max-size", "max-file", "compress"))
+    if isinstance(size, str) and not _SIZE.fullmatch(size):
+        return f"log-opts.max-size is {size!r}, which is no size: a number and k, m or g, like 10m"
+    if isinstance(files, str) and not re.fullmatch("0*[1-9][0-9]*", files):
+        return f"log-opts.max-file is {files!r}, which is no number from 1 on"
+    if isinstance(compress, str) and compress not in _YES + _NO:
+        return f"log-opts.compress is {compress!r}, which is neither true nor false"
+    rotated = int(files) > 1 if isinstance(files, str) else driver == "local"
+    if compress in _YES and not (rotated and (size is not None or driver == "local")):
+        return "log-opts.compress is true, which needs a max-file of 2 or more, and with json-file a max-size"
+    if driver == "local" and compress is None and not rotated:
+        return 'log-opts.max-file is 1, and local compresses older files: set compress to "false" too'
+    return None
 
 
 PLACES: dict[str, tuple[str, ...]] = {

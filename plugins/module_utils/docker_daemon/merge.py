@@ -74,6 +74,19 @@ def without(document: Mapping[str, Any], taken: Sequence[Taken]) -> dict[str, An
     return result
 
 
+def joined(before: Sequence[Taken], after: Sequence[Taken]) -> list[Taken]:
+    """Return the places of two runs, for the moment in which nobody knows which of them the file is of.
+
+    A map comes before what is in it, as `merge` has them.
+
+    :param before: the places of the earlier run
+    :param after: those of the later one, which knows the earlier one's values
+    """
+    known = {place.path for place in after}
+    both = [*(place for place in before if place.path not in known), *after]
+    return sorted(both, key=lambda place: len(place.path))
+
+
 def _at(document: Any, path: Sequence[str]) -> Any:
     for key in path:
         document = document.get(key, MISSING) if isinstance(document, dict) else MISSING

@@ -22,6 +22,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.docker_daemon.
     Taken,
     changed_keys,
     check_wish,
+    joined,
     merge,
     wish_of,
     without,
@@ -135,19 +136,22 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     original = record.original if record else text
     wanted = _text(text, before, after, original, str(path))
     changed = wanted != text
+    differs = changed_keys(before, after)
     if changed and wanted is not None:
+        bad = keys.bad_log_option(after) if differs & {"log-driver", "log-opts"} else None
+        if bad:
+            raise ConfigError(f"{bad}. The engine would start with that, but no container would")
         _try(unit, engine, wanted, after, before, text, str(path))
 
     result = _result(changed, before, after, text, wanted, str(path))
     result["engine"] = engine.text
     result["left_out"] = [{"key": key, "reason": reason} for key, reason in left_out.items()]
-    differs = changed_keys(before, after)
     if "userns-remap" in differs:
         module.warn(
             "userns-remap changes: the engine keeps the data of each mapping in a folder of its own, so that after the "
             "restart all images, containers and volumes of before are out of sight (they come back with the old value)"
         )
-    reloaded = changed and keys.is_reloaded(differs, after)
+    reloaded = changed and keys.is_reloaded(differs, after, engine)
     result["reload_sufficient"] = reloaded
     due = changed and not reloaded
     if not module.check_mode:
@@ -342,8 +346,7 @@ def _bring_about(
     made = record.made if record else None
     if changed and wanted is not None and not path.parent.exists():
         made = str(path.parent)
-    known = {place.path for place in taken}
-    both = [*(place for place in (record.taken if record else ()) if place.path not in known), *taken]
+    both = joined(record.taken if record else (), taken)
     if both:
         _store(record_file, Record(original, made, both))
     if changed:

@@ -19,7 +19,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _WORDS = {"true": True, "false": False, "null": None}
-_ALL_STRINGS = re.compile(r'"((?:[^"\\]|\\.)*)"?(?!\s*:)')
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[^\s"{}\[\],:]+')
+_HARMLESS = ("true", "false", "null", "True", "False", "None")
 _DEEPEST = 100
 
 
@@ -95,6 +96,15 @@ def _kind(data: Any) -> str:
     return next((name for kind, name in kinds if isinstance(data, kind)), "null")
 
 
+def _unless_secret(token: re.Match[str]) -> str:
+    """Return a token of a line that is no JSON as it may be shown: a key is, and what is none may be a password."""
+    before, after = token.string[: token.start()].rstrip(), token.string[token.end() :].lstrip()
+    is_key = _STRING.fullmatch(token[0]) and after.startswith(":") and not before.endswith(":")
+    if is_key or token[0] in _HARMLESS:
+        return token[0]
+    return re.sub(r'[^"]', "*", token[0])
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -104,8 +114,7 @@ class _Reader:
         start = self.text.rfind("\n", 0, at) + 1
         end = self.text.find("\n", at)
         shown = self.text[start : end if end >= 0 else None].rstrip("\r")
-        # Keys tell where one is; what is no key may be a password.
-        shown = _ALL_STRINGS.sub(lambda found: found[0].replace(found[1], "*" * len(found[1])), shown)
+        shown = _TOKEN.sub(_unless_secret, shown)
         mark = "".join("\t" if char == "\t" else " " for char in shown[: at - start])
         return JsonError((line, at - start + 1), reason, f"{shown}\n{mark}^")
 
@@ -264,7 +273,10 @@ class _Form:
                 parts.append(lead + key + self.value(member.value, wanted[member.key], depth + 1))
             at = member.value.end
             if member is not node.members[-1]:
-                at = self.text.index(",", at) + 1
+                comma = self.text.index(",", at)
+                if member.key in wanted:
+                    parts[-1] += self.text[at:comma]
+                at = comma + 1
         closing = self.text[at : node.end - 1]
         if not node.members or not parts:
             lead = closing = ""
