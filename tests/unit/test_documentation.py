@@ -22,7 +22,7 @@ def documentation(module: str) -> dict[str, Any]:
     texts = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
     page: dict[str, Any] = yaml.safe_load(ast.literal_eval(texts["DOCUMENTATION"]))
     options: dict[str, Any] = {}
-    for name in page["extends_documentation_fragment"]:
+    for name in page.get("extends_documentation_fragment", []):
         _namespace, _collection, fragment, *part = name.split(".")
         text = getattr(FRAGMENTS[fragment], part[0].upper() if part else "DOCUMENTATION")
         options.update(yaml.safe_load(text).get("options", {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,24 @@ def test_defaults_and_argument_specs_are_equal(role: str) -> None:
     assert all("description" in option and name.startswith(f"{role}_") for name, option in options.items())
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_passwords_are_never_logged_by_the_argument_check(role: str) -> None:
-    options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    passwords = [name for name in options if name.endswith("password")]
-    assert passwords and all(options[name].get("no_log") is True for name in passwords)
+def test_passwords_are_never_logged_by_the_argument_check() -> None:
+    specs = [load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"] for role in ROLES]
+    passwords = {name: option for options in specs for name, option in options.items() if name.endswith("password")}
+    assert passwords and all(option.get("no_log") is True for option in passwords.values())
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_internal_variables_carry_the_role_s_name(role: str) -> None:
     assert all(name.startswith(f"__{role}_") for name in load(role, "vars/main.yml"))
+
+
+def test_the_readme_s_plays_name_variables_that_the_roles_have() -> None:
+    text = (ROOT / "README.md").read_text()
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    roles = [entry for block in blocks if isinstance(block, list) for play in block for entry in play.get("roles", [])]
+    assert len(roles) >= 2
+    for entry in roles:
+        role = entry["role"].removeprefix("hardened.clickstack.")
+        options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+        assert set(entry["vars"]) <= set(options)
+        assert {name for name, option in options.items() if option.get("required")} <= set(entry["vars"])
