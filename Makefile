@@ -115,7 +115,7 @@ mypy: ## mypy --strict on the module utils, the sandbox and the tools
 	@$(PART) run $@ sh -c '$(BIN)/mypy -p $(COLLECTION).plugins.module_utils -p tests.sandbox && $(BIN)/mypy $(TOOLS)'
 
 shellcheck: ## shellcheck on the shell scripts
-	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh tests/sandbox/lab/*.sh
+	@$(PART) run $@ $(BIN)/shellcheck .ci/run $(TOOLS)/*.sh tests/sandbox/lab/*.sh roles/*/files/stack-firewall
 
 bench: setup-demo ## measure clickhouse_access against the least that it could cost
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false tests/bench/run
