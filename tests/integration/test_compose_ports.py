@@ -20,6 +20,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose import runner
 from ansible_collections.hardened.clickstack.plugins.modules import compose_ports
 from tests.integration.servers import NEWEST, VERSIONS
+from tests.sandbox.lab.packages import Unavailable, unpacked
 from tests.unit.compose.support import CLICKSTACK, CLICKSTACK_ENV, command
 
 pytestmark = pytest.mark.skipif(NEWEST not in VERSIONS, reason="needs no ClickHouse, so it runs once: with the newest")
@@ -152,7 +153,7 @@ def test_the_examples_run(tmp_path: Path, stack: Path, programs: Path) -> None:
 
 def test_nothing_secret_is_told(tmp_path: Path, stack: Path, programs: Path) -> None:
     """With all the output there is: diffs, invocations, results, and Docker Compose's complaints."""
-    text = compose_file(stack).replace("    restart: always", "    restart: ${API_KEY:?}\n    what: 1")
+    text = compose_file(stack).replace("    restart: always", "    cpus: ${API_KEY}")
     (stack / "bad.yml").write_text(text)
     task = {
         "project_src": str(stack),
@@ -169,7 +170,7 @@ def test_nothing_secret_is_told(tmp_path: Path, stack: Path, programs: Path) -> 
         "--diff",
         "-vvv",
     )
-    assert run.returncode == 2 and "Docker Compose does not take the project" in run.stdout, run.stdout
+    assert run.returncode == 2 and re.search("does not take the project.*[$]API_KEY", run.stdout), run.stdout
     assert '"published": "8080"' in run.stdout and "-      - '4317:4317' # OTLP gRPC receiver" in run.stdout
     # the play's own text, which Ansible tells when it reads it, is not ours
     for secret in ("a-secret-of-the-env-file", "a-secret-of-the-play", "written in the file"):
@@ -302,6 +303,31 @@ def test_without_docker_compose(module: Run, programs: Path, stack: Path) -> Non
     assert compose_file(stack) == CLICKSTACK
     result = module(default=REMOVE)
     assert result["changed"] and not result["validated"]
+
+
+def test_docker_compose_is_found_as_a_plugin(
+    module: Run, programs: Path, stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is installed with docker-ce and on Debian; the program of its own is for older ways."""
+    try:
+        docker = unpacked("docker-28.5") / "usr/bin/docker"
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    plugins = stack.parent / "config" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    (programs / "docker").symlink_to(docker)
+    (programs / "docker-compose").rename(plugins / "docker-compose")
+    assert not module(default=REMOVE, check=True)["validated"]
+    monkeypatch.setenv("DOCKER_CONFIG", str(plugins.parent))
+    assert module(default=REMOVE, validate="always")["validated"]
+
+
+def test_an_old_docker_compose_is_none(module: Run, programs: Path) -> None:
+    """Version 1 read other files than we do."""
+    (programs / "docker-compose").unlink()
+    (programs / "docker-compose").write_text("#!/bin/sh\necho 1.29.2\n")
+    (programs / "docker-compose").chmod(0o755)
+    assert not module(default=REMOVE)["validated"]
 
 
 def test_without_ruamel_yaml(module: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,6 +300,15 @@ class _Root:
         extends = document.lookup(node, "extends")
         if extends and extends.node.tag != _DROP:
             base = self._base(name, extends, ((self.path, name), *extending))
+            if ports and layer.ports_how and base and base.entries and extending and extending[0][0] == self.path:
+                # compose-go applies the tag only if it comes across this service before the one that extends it,
+                # and it goes through services in random order (loader/extends.go)
+                raise document.error(
+                    ports.start,
+                    f"{layer.ports_how} in a service that extends {base.name} and is extended by {extending[0][1]}: "
+                    f"Docker Compose reads this differently from run to run; write what {extending[0][1]} extends "
+                    "without it",
+                )
             extended = layer.onto(base)
             if extended:
                 layer.entries, layer.network_mode = extended.entries, extended.network_mode

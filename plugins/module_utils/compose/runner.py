@@ -71,6 +71,10 @@ def run() -> NoReturn:
         module.fail_json(msg=f"{'. '.join(error.problems)}. Nothing was changed.", errors=error.problems, **result)
     except ComposeError as error:
         module.fail_json(msg=f"{error}. Nothing was changed.", **result)
+    except OSError as error:
+        module.fail_json(
+            msg=f"{error}. Run again once that is mended; each file is the old one or the new one.", **result
+        )
     module.exit_json(**result)
     raise AssertionError("exit_json ends the module")
 

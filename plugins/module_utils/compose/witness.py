@@ -24,17 +24,33 @@ _SHORTEST_SECRET: Final = 4
 
 
 def find() -> list[str] | None:
-    """Return the command of Docker Compose v2 on this machine: the CLI's plugin, or the program of its own."""
+    """Return the command of Docker Compose v2 on this machine: the CLI's plugin, or the program of its own.
+
+    :raises ComposeError: if it hangs
+    """
     for command in (["docker", "compose"], ["docker-compose"]):
         if not shutil.which(command[0]):
             continue
-        answer = subprocess.run(
-            [*command, "version", "--short"], capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
+        answer = _answer([*command, "version", "--short"], os.environ)
         version = re.match(r"v?(\d+)\.", answer.stdout)
         if answer.returncode == 0 and version and int(version[1]) >= 2:
             return command
     return None
+
+
+def _answer(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ComposeError(f"{' '.join(command)} gave no answer within {_TIMEOUT} seconds") from None
 
 
 @dataclass(frozen=True)
@@ -60,17 +76,11 @@ class Compose:
         files = [argument for path in self.paths for argument in ("--file", path)]
         # the variables of .env files are in the environment already
         options = ["--project-directory", self.directory, "--env-file", os.devnull, "--profile", "*", *files]
-        answer = subprocess.run(
-            [*self.command, *options, "config", "--format", "json"],
-            env={**{name: os.environ[name] for name in _PASSED_ON if name in os.environ}, **self.environment},
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        answer = _answer([*self.command, *options, "config", "--format", "json"], {**self.environment, **passed_on})
         if answer.returncode != 0:
-            raise ComposeError(f"Docker Compose does not take the project: {self._masked(answer.stderr.strip())}")
+            said = " ".join(line.strip() for line in answer.stderr.splitlines() if "level=warning" not in line)
+            raise ComposeError(f"Docker Compose does not take the project: {self._masked(said)}")
         services = json.loads(answer.stdout).get("services") or {}
         return {
             (

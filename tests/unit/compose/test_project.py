@@ -276,6 +276,13 @@ BROKEN: dict[str, tuple[dict[str, str], str]] = {
         },
         "extends itself",
     ),
+    "a tag that counts or not, as it happens": (
+        {
+            "compose.yml": "services:\n  a: {image: x, ports: [1]}\n  b: {extends: a, ports: !override [2]}\n"
+            "  c: {extends: b}\n"
+        },
+        "compose.yml:3: !override in a service that extends a and is extended by c: Docker Compose reads this ",
+    ),
     "a merge key of a text": (
         {"compose.yml": "services:\n  a: {<<: x}\n"},
         "compose.yml:2: a merge key takes a mapping",

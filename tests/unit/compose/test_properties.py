@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import ComposeError
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import RulesError
 from tests.unit.compose.support import KEEP, KEEP_ALL, VERSIONS, Folder
 
@@ -280,7 +281,11 @@ def test_projects_of_several_files_publish_what_docker_compose_says(
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(Path(path), PORT="700").write(files)
         compose = folder.compose(VERSIONS[len(str(files)) % 2])
-        compose.check(folder.exposed())
+        try:
+            compose.check(folder.exposed())
+        except ComposeError as error:
+            assert "differently from run to run" in str(error)
+            return
         kept = [{"service": name, **KEEP} for name in rules if any(p.startswith(f"{name} ") for p in folder.ports())]
         default = {"action": "remove"} if removes else {"action": "bind", "address": "127.0.0.1"}
         try:
