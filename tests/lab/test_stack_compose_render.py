@@ -227,6 +227,11 @@ def test_the_databases_are_on_the_internal_network_alone(name: str, project: Jso
 
 
 def test_every_service_has_its_address_in_every_network(name: str, project: Json) -> None:
+    for network, definition in project["networks"].items():
+        third = {"edge": 80, "data": 81}[network]
+        pools = {entry["gateway"]: entry["ip_range"] for entry in definition["ipam"]["config"]}
+        assert pools.pop(f"172.30.{third}.1") == f"172.30.{third}.128/25"
+        assert pools == ({f"fd00:30:{third}::1": f"fd00:30:{third}:0:8000::/65"} if name == "IPv6" else {})
     numbers = {"app": 10, "otel-collector": 11, "ch-server": 12, "db": 13, "proxy": 14}
     for service, definition in project["services"].items():
         for network, attached in definition["networks"].items():

@@ -265,6 +265,14 @@ def test_a_port_that_somebody_has(project: Json, taken: Port, is_clash: bool) ->
     assert [problem.startswith(said) for problem in problems] == ([True] if is_clash else [])
 
 
+def test_ipv6_needs_a_docker_that_keeps_networks_apart_over_ipv6(project: Json) -> None:
+    assert found(project, good_host(isolates_ipv6=False)) == []
+    project["networks"]["data"]["ipam"]["config"].append({"subnet": "fd00:30:81::/64"})
+    assert found(project) == []
+    (problem,) = found(project, good_host(isolates_ipv6=False))
+    assert problem.startswith("This Docker does not keep networks apart over IPv6")
+
+
 def test_all_problems_are_named_at_once(project: Json) -> None:
     for name in ("outside", "not ours", "cpus"):
         MISTAKES[name][0](project)
@@ -318,7 +326,7 @@ def test_files_are_seen_as_the_container_will_see_them(tmp_path: Path) -> None:
     def run(args: Sequence[str]) -> tuple[int, str, str]:
         return 0, answers[args[1]] if args[0] == "docker" else "[]", ""
 
-    seen = host.read(run, host.Docker(run, "docker"), "ip", "p", [], [str(tls), "/nowhere"], [str(data)])
+    seen = host.read(run, host.Docker(run, "docker"), "ip", "27.0", "p", [], [str(tls), "/nowhere"], [str(data)])
     assert (seen.cpus, seen.remapped) == (3, True)
     files = {os.path.relpath(path, tmp_path): file.outside for path, file in seen.files.items()}
     away = str(tmp_path / "data" / "inside")
@@ -355,7 +363,7 @@ def test_ports_of_the_project_itself_are_not_taken_and_those_of_others_are() -> 
             )
 
         wanted = [Port(ip("127.0.0.1"), number, "tcp", "service x") for number in (taken, ours)]
-        seen = host.read(run, host.Docker(run, "docker"), "ip", "stack", wanted, [], [])
+        seen = host.read(run, host.Docker(run, "docker"), "ip", "27.0", "stack", wanted, [], [])
     assert [(port.number, port.owner) for port in seen.taken] == [
         (7, "container other"),
         (taken, "a program of the host"),
@@ -384,7 +392,7 @@ def test_routes_of_the_host_are_those_that_lead_somewhere() -> None:
             return 0, "{}" if args[1] == "info" else "", ""
         return 0, json.dumps(addresses if args[2] == "address" else routes[args[2]]), ""
 
-    seen = host.read(run, host.Docker(run, "docker"), "ip", "p", [], [], [])
+    seen = host.read(run, host.Docker(run, "docker"), "ip", "27.0", "p", [], [], [])
     assert [(str(route), device) for route, device in seen.routes] == [
         ("0.0.0.0/0", "eth0"),
         ("10.0.0.0/8", "tun0"),
@@ -393,6 +401,14 @@ def test_routes_of_the_host_are_those_that_lead_somewhere() -> None:
         ("fd00::/8", "tun0"),
     ]
     assert seen.addresses == {ip("198.51.100.10"), ip("fe80::1")}
+
+
+@pytest.mark.parametrize("engine, isolates", [("20.10.24", False), ("26.1.5", False), ("27.0.1", True), ("29", True)])
+def test_ipv6_is_isolated_by_new_engines(engine: str, isolates: bool) -> None:
+    def run(args: Sequence[str]) -> tuple[int, str, str]:
+        return 0, "{}" if args[1] == "info" else "[]" if args[0] == "ip" else "", ""
+
+    assert host.read(run, host.Docker(run, "docker"), "ip", engine, "p", [], [], []).isolates_ipv6 is isolates
 
 
 def test_a_docker_that_does_not_answer_says_what_to_do() -> None:

@@ -62,7 +62,8 @@ class Port:
 class Host:
     """What `host.read` saw. `routes` are (destination, device); `taken` has the ports that programs and containers of
     other projects have; `cpus` is None where Docker did not say; `files` has every path below what is mounted;
-    `remapped` says that container users are not host users (userns-remap, rootless).
+    `remapped` says that container users are not host users (userns-remap, rootless), `isolates_ipv6` that Docker keeps
+    networks apart over IPv6 as it does over IPv4.
     """
 
     addresses: frozenset[Address] = frozenset()
@@ -72,6 +73,7 @@ class Host:
     cpus: float | None = None
     files: Mapping[str, File] = field(default_factory=dict)
     remapped: bool = False
+    isolates_ipv6: bool = True
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,11 @@ def _networks(project: Mapping[str, Any], host: Host) -> Iterator[str]:
     own_names = {network["name"] for network in project.get("networks", {}).values()}
     bridges = {network.bridge for network in host.networks}
     subnets = list(_subnets(project))
+    if not host.isolates_ipv6 and any(subnet.version == 6 for _key, _name, subnet in subnets):
+        yield (
+            "This Docker does not keep networks apart over IPv6: the internal one would be open to the others. Use Docker"
+            " Engine 27 or newer, or leave stack_compose_edge_subnet_ipv6 and stack_compose_data_subnet_ipv6 empty."
+        )
     for place, (key, name, subnet) in enumerate(subnets):
         advice = f"Choose another subnet for {key} (stack_compose_{key}_subnet)."
         for other_key, _other_name, other in subnets[place + 1 :]:
@@ -234,7 +241,7 @@ def _addresses(project: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reserved(subnet: Network) -> set[Address]:
-    """The network's address, Docker's default gateway (the first host) and the broadcast address."""
+    """The network's address, its gateway (the role makes that the first host) and the broadcast address."""
     return {subnet[0], subnet[1], subnet[-1]}
 
 
@@ -259,8 +266,13 @@ def published(project: Mapping[str, Any]) -> list[Port]:
     ]
 
 
-def _clash(one: Port, other: Port) -> bool:
-    """A wildcard takes the port on every address of its family; Docker binds IPv6 ones as IPv6 alone."""
+def clash(one: Port, other: Port) -> bool:
+    """Return whether two cannot both have it. A wildcard takes the port on every address of its family; Docker binds
+    those of IPv6 as IPv6 alone.
+
+    :param one: a port
+    :param other: another one
+    """
     if (one.number, one.protocol, one.address.version) != (other.number, other.protocol, other.address.version):
         return False
     return one.address == other.address or one.address.is_unspecified or other.address.is_unspecified
@@ -274,13 +286,13 @@ def _ports(project: Mapping[str, Any], host: Host) -> Iterator[str]:
             yield f"The address {address} of stack_compose_bind_addresses is not on this host, which has {has}."
     for place, port in enumerate(ports):
         for other in ports[place + 1 :]:
-            if _clash(port, other):
+            if clash(port, other):
                 yield (
                     f"Port {port.number}/{port.protocol} of {port.address} is published twice: by {port.owner} and by"
                     f" {other.owner}. Give one another stack_compose_*_port."
                 )
         # one line for a port, however many sockets take it
-        taken = sorted({other.owner for other in host.taken if _clash(port, other)})
+        taken = sorted({other.owner for other in host.taken if clash(port, other)})
         if taken:
             yield (
                 f"Port {port.number}/{port.protocol} of {port.address}, for {port.owner}, is taken already by"

@@ -59,7 +59,8 @@ def _preflight(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
     if missing:
         return missing, {}
     docker = host.Docker(run, shutil.which("docker") or "")
-    found = too_old(*docker.versions())
+    engine, compose = docker.versions()
+    found = too_old(engine, compose)
     if found:
         return found, {}
     directory, name = options["directory"], options["name"]
@@ -81,7 +82,9 @@ def _preflight(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
         path for paths in required.values() for path in paths
     }
     single = {mount.path for mount in mounted if mount.is_writable}
-    seen = host.read(run, docker, shutil.which("ip") or "", name, published(project), sorted(trees), sorted(single))
+    seen = host.read(
+        run, docker, shutil.which("ip") or "", engine, name, published(project), sorted(trees), sorted(single)
+    )
     return problems(project, seen, options["ours"], required), mounted_read_only
 
 

@@ -46,6 +46,7 @@ has EXPRESS_SESSION_SECRET MONGO_URI FRONTEND_URL OTEL_EXPORTER_OTLP_ENDPOINT
 [ "$PWD" = /app ] || fail "the working directory is $PWD"
 echo "window.__ENV = {};" >./packages/app/packages/app/public/__ENV.js || fail "cannot write __ENV.js"
 [ -s ./packages/app/packages/app/public/image-file ] || fail "the static files of the image are gone"
+mkdir -p ./packages/app/packages/app/.next/cache
 writes /tmp ./packages/app/packages/app/.next/cache
 [ -z "${NODE_EXTRA_CA_CERTS:-}" ] || [ -r "$NODE_EXTRA_CA_CERTS" ] || fail "cannot read $NODE_EXTRA_CA_CERTS"
 connects $(endpoint "$MONGO_URI")
