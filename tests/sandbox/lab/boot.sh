@@ -16,8 +16,10 @@ for net in wan lan; do
     # The wire of the boot before, which the kernel takes away in its own time.
     ip -n fabric link del "$net$number" 2>/dev/null || :
 done
-ip link add eth0 type veth peer name "wan$number" netns fabric
-ip link add eth1 type veth peer name "lan$number" netns fabric
+# The same hardware addresses at each boot: the neighbours remember them.
+mac() { printf 02:00:00:00:%02x:%02x "$1" "$number"; }
+ip link add eth0 address "$(mac 1)" type veth peer name "wan$number" netns fabric
+ip link add eth1 address "$(mac 2)" type veth peer name "lan$number" netns fabric
 for net in wan lan; do
     ip -n fabric link set "$net$number" master "$net" up
 done

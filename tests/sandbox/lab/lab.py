@@ -71,6 +71,15 @@ class Neighbour(Space):
         """Return whether a TCP connection to the address comes about within ``timeout`` seconds."""
         return self.attempt(address, port, timeout) == "open"
 
+    def comes_to_reach(self, address: str, port: int, within: float = 10.0) -> bool:
+        """Return whether a TCP connection comes about ``within`` so many seconds: a service may still be starting."""
+        deadline = time.monotonic() + within
+        while not self.connects(address, port):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
     def attempt(self, address: str, port: int, timeout: float = 1.0) -> str:
         """Return how one attempt to connect went: open, refused (something said no) or silent (nothing answered)."""
         done = self.run(sys.executable, "-IBS", HERE / "probe.py", "once", address, str(port), str(timeout))
@@ -79,6 +88,11 @@ class Neighbour(Space):
     def scan(self, address: str) -> set[int]:
         """Return which of all 65,535 TCP ports of the address are open, as seen from here."""
         return set(json.loads(self.run(sys.executable, "-IBS", HERE / "scanner.py", address).stdout))
+
+    def knows(self, addresses: Sequence[str], mac: str) -> None:
+        """Let the hardware address of a host be known for good: no moment of its boot is missed asking for it."""
+        for address in addresses:
+            self.run("ip", "neigh", "replace", address, "lladdr", mac, "dev", "eth0", "nud", "permanent")
 
     def watch(self, address: str, port: int, every: float = 0.01) -> Watch:
         """Start attempts to connect, one every ``every`` seconds, none of which waits for another."""
@@ -138,6 +152,10 @@ class Host:
         """Its IPv6 address on the trusted side."""
         return f"fd50::{self.number}"
 
+    def mac(self, network: int) -> str:
+        """Its hardware address on network 1 (the untrusted one) or 2, as boot.sh sets it."""
+        return f"02:00:00:00:{network:02x}:{self.number:02x}"
+
     @property
     def state(self) -> str:
         """Where its disk is, as processes of the lab see it."""
@@ -195,7 +213,8 @@ class Host:
                 return
             if state == "degraded":
                 failed = self.run("systemctl", "--failed", "--no-legend", "--plain").stdout
-                raise LabError(f"{self.name} came up without:\n{failed}{self.journal()[-4000:]}")
+                units = [f"--unit={line.split()[0]}" for line in failed.splitlines()]
+                raise LabError(f"{self.name} came up without:\n{failed}{self.journal(*units)[-4000:]}")
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name} is not up after {timeout} s but {state or 'silent'}")
             time.sleep(0.05)
@@ -336,6 +355,8 @@ class Lab:
                 file = host.disk / path
                 file.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
                 file.write_text(content)
+        self.untrusted.knows((host.wan4, host.wan6), host.mac(1))
+        self.trusted.knows((host.lan4, host.lan6), host.mac(2))
         (host.disk / "root").chmod(0o700)
         (host.disk / "root/.ssh").chmod(0o700)
         host.start(wait)
@@ -368,6 +389,7 @@ class Lab:
                 for to in default ::1; do ip -6 route add $to via {host.wan6} src {attacker.ipv6}; done
                 """,
             )
+            attacker.knows((host.wan4, host.wan6), host.mac(1))
             self._attackers.add(name)
         return attacker
 
