@@ -28,8 +28,8 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.stack_compose.
 )
 
 IPV6_ISOLATION = (27,)
-"""From this Docker Engine on networks are kept apart over IPv6 too. 20.10 measured: containers of other networks reach an
-internal one; with its experimental `ip6tables`, those of the internal network do not reach each other.
+"""From this Docker Engine on networks are kept apart over IPv6 too. 20.10 measured: containers of other networks reach
+an internal one; with its experimental `ip6tables`, those of the internal network do not reach each other.
 """
 
 
