@@ -197,7 +197,8 @@ def _networks(project: Mapping[str, Any], host: Host) -> Iterator[str]:
     if not host.isolates_ipv6 and any(subnet.version == 6 for _key, _name, subnet in subnets):
         yield (
             "This Docker does not keep networks apart over IPv6: the internal one would be open to the others. Use"
-            " Docker Engine 27 or newer, or leave stack_compose_edge_subnet_ipv6 and stack_compose_data_subnet_ipv6 empty."
+            " Docker Engine 27 or newer, or leave stack_compose_edge_subnet_ipv6 and stack_compose_data_subnet_ipv6"
+            " empty."
         )
     for place, (key, name, subnet) in enumerate(subnets):
         advice = f"Choose another subnet for {key} (stack_compose_{key}_subnet)."
