@@ -76,8 +76,7 @@ def _value(inside: str, environment: Mapping[str, str], strict: bool) -> str:
     there = bool(value) if operator.startswith(":") else value is not None
     word = rest[len(operator) :]
     if operator[-1] == "+":
-        # without the replacement, Compose leaves the value: nothing
-        return interpolate(word, environment, strict) if there else value or ""
+        return interpolate(word, environment, strict) if there else ""
     if there:
         return value or ""
     if operator[-1] == "-":
