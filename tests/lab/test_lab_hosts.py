@@ -97,7 +97,9 @@ def test_a_host_that_comes_up_without_a_service_is_an_error(new_host: Callable[.
     """It says which one, and what the journal has of it."""
     host = new_host("broken")
     host.sh("echo nonsense >/etc/nftables.conf; systemctl enable nftables")
-    with pytest.raises(LabError, match=r"(?s)broken came up without:\nnftables.service .*/etc/nftables.conf:1:1-8"):
+    with pytest.raises(
+        LabError, match=r"(?s)broken came up without:\nnftables.service .*/etc/nftables.conf:1:9-9: Error"
+    ):
         host.reboot()
     host.stop()
     assert not host.is_on

@@ -70,6 +70,9 @@ if [ -e proc/sysrq-trigger ]; then
     mount --bind proc/sysrq-trigger proc/sysrq-trigger
     mount -o remount,bind,ro proc/sysrq-trigger
 fi
+# One /proc that nothing lies on: without, the kernel refuses a /proc to user namespaces, and so to userns-remap.
+mkdir dev/.proc
+mount -t proc proc dev/.proc
 
 # Docker's own overlays cannot lie on an overlay.
 mkdir -p var/lib/docker var/lib/containerd

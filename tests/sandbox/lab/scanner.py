@@ -3,8 +3,8 @@
 Usage: scanner.py ADDRESS. Prints the open ports as a JSON list.
 
 Sends one SYN to each port and takes each SYN+ACK for an open port; the kernel, which knows nothing of this connection,
-resets it. A port that has not answered is asked three times, so that one lost packet hides nothing, and ports are asked
-in bursts that no queue on the way overflows. Rules for the packets: RFC 9293 (TCP), RFC 1071 (checksum).
+resets it. A port that has not answered is asked again, so that one lost packet hides nothing, and ports are asked in
+bursts that no queue on the way overflows. Rules for the packets: RFC 9293 (TCP), RFC 1071 (checksum).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 
-ROUNDS = 3
+ROUNDS = 2
 BURST = 256
 SILENCE = 0.3
 """Seconds without an answer after which a round is over."""
