@@ -77,6 +77,12 @@ options:
       - Whether ufw gets rules for the declared ports.
     type: bool
     default: true
+  firewall_backend:
+    description:
+      - The C(firewall-backend) that Docker is about to get.
+      - Empty, the default, if it stays what it is.
+    type: str
+    default: ""
   kept:
     description:
       - Where the rules before a change are kept until it is confirmed.
@@ -143,18 +149,15 @@ is_kept:
   returned: success
   type: bool
   sample: false
-ufw_add:
-  description: The rules that ufw lacks, as options of M(community.general.ufw).
+ufw_rules:
+  description:
+    - The rules that ufw lacks, then those it has from an earlier run that are no longer asked for, as options of
+      M(community.general.ufw).
   returned: success
   type: list
   elements: dict
-  sample: []
-ufw_delete:
-  description: The rules that ufw has from an earlier run and that are no longer asked for.
-  returned: success
-  type: list
-  elements: dict
-  sample: []
+  sample: [{comment: hardened.clickstack stack_firewall, delete: false, from_ip: 192.0.2.0/24, proto: tcp, rule: allow,
+            to_ip: any, to_port: "22"}]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -175,6 +178,7 @@ def main() -> None:
                 "connection": {"type": "str", "default": ""},
                 "guard_input": {"type": "bool", "default": True},
                 "ufw": {"type": "bool", "default": True},
+                "firewall_backend": {"type": "str", "default": ""},
                 "kept": {"type": "path", "required": True},
                 "before": {"type": "path", "required": True},
             },

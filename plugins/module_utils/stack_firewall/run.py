@@ -83,7 +83,8 @@ def _found(
     settings = _ufw_settings()
     want: list[ufw.Rule] = []
     if present and given["ufw"]:
-        bridges = given["internal_interfaces"] if _is_nftables_backend(module) else []
+        backend = given["firewall_backend"] or _firewall_backend(module)
+        bridges = given["internal_interfaces"] if backend == "nftables" else []
         want = ufw.wanted([*host_ports, *published], trusted, bridges, settings["ipv6"])
     plan = ufw.plan(_ufw_rules(), want) if given["ufw"] else ufw.Plan([], [])
     module.exit_json(
@@ -95,8 +96,11 @@ def _found(
             for version in (4, 6)
         },
         ufw=settings,
-        ufw_add=[rule.parameters for rule in plan.add],
-        ufw_delete=[rule.parameters for rule in plan.delete],
+        # what lets in before what shuts out
+        ufw_rules=[
+            *({**rule.parameters, "delete": False} for rule in plan.add),
+            *({**rule.parameters, "delete": True} for rule in plan.delete),
+        ],
         ufw_is_different=bool(
             plan.add
             or plan.delete
@@ -166,13 +170,14 @@ def _cut_off(
     ]
 
 
-def _is_nftables_backend(module: AnsibleModule) -> bool:
-    """Whether the running engine makes its rules with nftables; 29.0 and later say it."""
+def _firewall_backend(module: AnsibleModule) -> str:
+    """Return what the running engine makes its rules with, as 29.0 and later say it; empty where it does not."""
     docker = _path(module, "docker")
     if not docker:
-        return False
+        return ""
     status, output, _errors = module.run_command([docker, "info", "--format", "{{.FirewallBackend.Driver}}"])
-    return bool(status == 0) and str(output).strip().startswith("nftables")
+    # it may say more, such as nftables+firewalld
+    return "" if status else str(output).strip().partition("+")[0]
 
 
 def guard(module: AnsibleModule) -> None:

@@ -64,7 +64,7 @@ class Rule:
             "to_port": self.port if self.port != "any" else None,
             "to_ip": self.to,
             "from_ip": self.source,
-            "route": route or None,
+            "route": route,
             "comment": COMMENT,
         }
         # ufw takes a rule without a direction for one that comes in
