@@ -238,6 +238,15 @@ def test_edited(text: str, wanted: dict[str, Any], result: str) -> None:
     assert edited(text, wanted) == result
 
 
+def test_a_value_that_comes_back_comes_back_in_its_form() -> None:
+    earlier = '{\n  "dns": [ "a" ],\n  "o": {"x": [1,2]}\n}'
+    text = edited(earlier, {"dns": ["b"], "o": {"x": [3]}, "new": True})
+    assert (
+        edited(text, {"dns": ["a"], "o": {"x": [1, 2]}, "new": True}, earlier) == earlier[:-2] + ',\n  "new": true\n}'
+    )
+    assert edited("{}", {"dns": ["a"]}, earlier) == '{\n  "dns": [ "a" ]\n}'
+
+
 def test_masked() -> None:
     text = '{"log-opts": {"splunk-token": "geheim\\/1"}, "registry-mirrors": ["https://me:pass@x", "y"]}'
     secrets = list(keys.secrets(parse(text).data))

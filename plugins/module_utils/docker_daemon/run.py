@@ -195,7 +195,7 @@ def _text(
         return text
     if same(after, _parsed(original, path)):
         return original
-    return edited(text or "", after)
+    return edited(text or "", after, original or "")
 
 
 def _parsed(text: str | None, path: str) -> dict[str, Any]:

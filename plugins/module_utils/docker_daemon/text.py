@@ -227,18 +227,19 @@ def _strings(node: Node) -> Iterator[Node]:
 # -- editing ----------------------------------------------------------------------------------------------------------
 
 
-def edited(text: str, wanted: Mapping[str, Any]) -> str:
+def edited(text: str, wanted: Mapping[str, Any], earlier: str = "") -> str:
     """Return the text with exactly these keys and values in it; what is the same already keeps its form.
 
     :param text: a text that parse reads; an empty one is written with an indentation of two spaces
     :param wanted: the object that it shall hold
+    :param earlier: a text that it once was: a value that comes back comes back in the form that it had there
     :raises JsonError: as parse does
     """
     root = parse(text)
     if root.start == root.end:
         return json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
-    form = _Form.of(text, root)
-    return text[: root.start] + form.object(root, wanted, 0) + text[root.end :]
+    form = _Form.of(text, root, earlier)
+    return text[: root.start] + form.object(root, wanted, 0, parse(earlier)) + text[root.end :]
 
 
 @dataclass(frozen=True)
@@ -250,19 +251,21 @@ class _Form:
     """What ends a line; empty where everything is in one."""
     indent: str
     colon: str
+    earlier: str
 
     @classmethod
-    def of(cls, text: str, root: Node) -> _Form:
+    def of(cls, text: str, root: Node, earlier: str) -> _Form:
         lead = text[root.start + 1 : root.members[0].start] if root.members else "\n  "
         newline = ("\r\n" if "\r\n" in lead else "\n") if "\n" in lead else ""
         colon = ": "
         if root.members:
             key = root.members[0]
             colon = text[key.start : key.value.start][len(_string_at(text, key.start)) :]
-        return cls(text, newline, lead.rpartition("\n")[2] or "  ", colon)
+        return cls(text, newline, lead.rpartition("\n")[2] or "  ", colon, earlier)
 
-    def object(self, node: Node, wanted: Mapping[str, Any], depth: int) -> str:
+    def object(self, node: Node, wanted: Mapping[str, Any], depth: int, once: Node | None) -> str:
         """Return the text of an object that is there, with the wanted keys instead of its own."""
+        before = {member.key: member.value for member in once.members} if once else {}
         parts: list[str] = []
         lead = ""
         at = node.start + 1
@@ -270,7 +273,9 @@ class _Form:
             lead = self.text[at : member.start]
             if member.key in wanted:
                 key = self.text[member.start : member.value.start]
-                parts.append(lead + key + self.value(member.value, wanted[member.key], depth + 1))
+                parts.append(
+                    lead + key + self.value(member.value, wanted[member.key], depth + 1, before.get(member.key))
+                )
             at = member.value.end
             if member is not node.members[-1]:
                 comma = self.text.index(",", at)
@@ -286,20 +291,24 @@ class _Form:
                 if not parts:
                     lead = self.newline + self.indent * (depth + 1) if self.newline else ""
                     closing = self.newline + self.indent * depth if self.newline else ""
-                written = json.dumps(key, ensure_ascii=False) + self.colon + self.written(value, depth + 1)
+                written = (
+                    json.dumps(key, ensure_ascii=False) + self.colon + self.written(value, depth + 1, before.get(key))
+                )
                 parts.append((lead or (" " if parts else "")) + written)
         return "{" + ",".join(parts) + closing + "}"
 
-    def value(self, node: Node, wanted: Any, depth: int) -> str:
+    def value(self, node: Node, wanted: Any, depth: int, once: Node | None) -> str:
         """Return the text of a value that is there, or of the one that is wanted instead."""
         if same(node.data, wanted):
             return self.text[node.start : node.end]
         if isinstance(node.data, dict) and isinstance(wanted, dict):
-            return self.object(node, wanted, depth)
-        return self.written(wanted, depth)
+            return self.object(node, wanted, depth, once)
+        return self.written(wanted, depth, once)
 
-    def written(self, value: Any, depth: int) -> str:
-        """Return the text of a value that is new."""
+    def written(self, value: Any, depth: int, once: Node | None) -> str:
+        """Return the text of a value that is new here, or comes back."""
+        if once and same(once.data, value):
+            return self.earlier[once.start : once.end]
         if not self.newline:
             return json.dumps(value, ensure_ascii=False)
         lines = json.dumps(value, ensure_ascii=False, indent=self.indent).split("\n")

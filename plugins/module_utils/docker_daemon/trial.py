@@ -28,10 +28,14 @@ from typing import IO, Any, cast
 
 TIMEOUT = 60.0
 """Seconds that the engine may take to start; it takes half a second to one."""
+GRACE = 5.0
+"""Seconds after that in which it ends without us, should somebody have killed us."""
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
 SCRIPT = r"""
-space=$1
-shift
+space=$1 ipv4=$2 ipv6=$3
+shift 3
+echo "$ipv4" >/proc/sys/net/ipv4/ip_forward
+[ -z "$ipv6" ] || echo "$ipv6" >/proc/sys/net/ipv6/conf/all/forwarding
 mount -t tmpfs -o mode=711 trial "$space"
 for folder in etc opt run var; do
     [ -d "/$folder" ] || continue
@@ -43,7 +47,10 @@ rm -f /run/containerd/containerd.sock
 (umask 077; cat >"$space/daemon.json")
 exec "$@" </dev/null
 """
-"""Runs a command beside the host: $1 is a folder for its things, the rest the command; the file is standard input."""
+"""Runs a command beside the host: a folder for its things, whether the host forwards IPv4 and IPv6, and the command are
+the arguments, the configuration file is standard input."""
+_FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+"""Settings below /proc/sys/net without which firewall-backend nftables does not start (from 29.0 on)."""
 
 
 class TrialError(Exception):
@@ -101,8 +108,9 @@ def _run(scratch: str, command: Sequence[str], text: str, address: str) -> tuple
     :raises TrialError: if it does neither in time
     """
     # If this process is killed, the command ends by itself, and the kernel takes the rest away.
-    limited = ("timeout", "--signal=KILL", str(TIMEOUT + 5), *command)
-    inside = ("unshare", *NAMESPACES, "sh", "-euc", SCRIPT, "trial", f"{scratch}/space", *limited)
+    limited = ("timeout", "--signal=KILL", str(TIMEOUT + GRACE), *command)
+    forwards = [_setting(f"/proc/sys/net/{name}") for name in _FORWARDING]
+    inside = ("unshare", *NAMESPACES, "sh", "-euc", SCRIPT, "trial", f"{scratch}/space", *forwards, *limited)
     try:
         process = subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except FileNotFoundError as error:
@@ -128,6 +136,13 @@ def _run(scratch: str, command: Sequence[str], text: str, address: str) -> tuple
         reader.join()
     said = _reason(b"".join(chunks).decode(errors="replace"))
     return said.replace(f"{scratch}/space/", ""), process.returncode
+
+
+def _setting(path: str) -> str:
+    """Return what the kernel says there; nothing if it has no such setting, as without IPv6."""
+    with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+        return file.read().strip()
+    return ""
 
 
 def _drain(process: subprocess.Popen[bytes], chunks: list[bytes]) -> None:
