@@ -91,6 +91,12 @@ services:
         target: 81
 """,
     ),
+    "an entry whose second line begins further left, after a tag": (
+        [],
+        "services:\n  a:\n    image: x\n    ports:\n      - !!map {target: 80,\n     # c\n     published: 8080} # d\n",
+        "services:\n  a:\n    image: x\n    ports: []\n      # compose_ports: not published (3 lines): why not\n"
+        "      # - !!map {target: 80,\n     # # c\n     # published: 8080} # d\n",
+    ),
     "a list in brackets": (
         [{"target": ["443"], **KEEP}],
         "services:\n  a:\n    image: x\n    ports: ['80:80', \"443:443\"]  # c\n    tty: true\n",
