@@ -1,5 +1,5 @@
-"""docker_daemon_config on Docker hosts of the lab: the real engines start with what it writes, it refuses what they would
-not start with, and neither leaves a trace where none belongs.
+"""docker_daemon_config on Docker hosts of the lab: engines start with what it writes, it refuses what they would not start
+with, and neither leaves a trace where none belongs.
 """
 
 from __future__ import annotations
@@ -507,17 +507,20 @@ def test_a_reload_is_said_to_suffice_only_where_it_does(daemon: Daemon) -> None:
 @one_engine
 def test_secrets_are_shown_nowhere(daemon: Daemon) -> None:
     """Neither those of the task nor those in the file, in results, diffs or the host's journal."""
-    daemon.begin('{\n  "registry-mirrors": ["https://robot:old\\/geheim@mirror.example"]\n}\n')
+    daemon.begin(
+        '{"log-driver": "splunk", "log-opts": {"splunk-token": "old\\/geheim", "splunk-url": "https://splunk.example"}}'
+    )
     results = daemon.configure_all(
         "-vvv",
         tasks=[
-            {"config": {"proxies": {"http-proxy": "http://me:neu-geheim@proxy.example:3128"}}},
-            {"config": {"log-driver": "splunk", "log-opts": {"splunk-token": "tok-geheim", "splunk-url": 7}}},
+            {"config": {"labels": ["proxy=http://me:new-geheim@proxy.example:3128"]}},
+            {"config": {"log-opts": {"splunk-token": "other-geheim", "splunk-url": 7}}},
+            {"config": {"insecure-registries": ["http://me:bad-geheim@x/y z"]}},
             {"state": "absent"},
         ],
     )
-    assert [bool(result.get("failed")) for result in results] == [False, True, False]
-    assert "mirror.example" in json.dumps(results)
+    assert [bool(result.get("failed")) for result in results] == [False, True, True, False]
+    assert "splunk.example" in json.dumps(results)
     assert "geheim" not in json.dumps(results)
     assert "geheim" not in daemon.host.journal()
     assert "docker_daemon_config" in daemon.host.journal()
