@@ -95,8 +95,12 @@ class Neighbour(Space):
             self.run("ip", "neigh", "replace", address, "lladdr", mac, "dev", "eth0", "nud", "permanent")
 
     def watch(self, address: str, port: int, every: float = 0.01) -> Watch:
-        """Start attempts to connect, one every ``every`` seconds, none of which waits for another."""
-        return Watch(self.popen(sys.executable, "-IBS", HERE / "probe.py", "watch", address, str(port), str(every)))
+        """Begin with attempts to connect, one every ``every`` seconds, none of which waits for another."""
+        process = self.popen(sys.executable, "-IBS", HERE / "probe.py", "watch", address, str(port), str(every))
+        begun = process.stdout.readline() if process.stdout else ""
+        if begun != "watching\n":
+            raise LabError(f"{self.name} cannot watch {address}: {begun}{process.communicate()[0]}")
+        return Watch(process)
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 Usage: probe.py once ADDRESS PORT TIMEOUT | watch ADDRESS PORT EVERY
 
-``once`` prints open, refused or silent. ``watch`` makes an attempt every EVERY seconds until its standard input ends,
-each on its own, so that one that gets no answer holds up none, and then prints as JSON how many there were, when those
-that came through did, in seconds after the first, and the longest pause between two.
+``once`` prints open, refused or silent. ``watch`` says that it begins, and makes an attempt every EVERY seconds until
+its standard input ends, each on its own, so that one that gets no answer holds up none. Then it prints as JSON how many
+there were, when those that came through did, in seconds after the first, and the longest pause between two.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def watch(address: str, port: int, every: float) -> dict[str, object]:
                 if not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     came_through.append(round(begun - started, 3))
 
+    print("watching", flush=True)
     while not ends.poll(0):
         now = time.monotonic()
         pause, last = max(pause, now - last), now
