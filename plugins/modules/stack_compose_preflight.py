@@ -88,6 +88,12 @@ mounted:
   type: dict
   sample:
     app: [/opt/clickstack/secrets/mongo_uri]
+outdated:
+  description: The project's networks that Docker has with other subnets, so that they must be removed first.
+  returned: when there are no problems
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -473,8 +473,12 @@ def test_absent_keeps_the_data_and_present_finds_it_again(stack: Stack) -> None:
     stack.run(stack_compose_overrides={"services": {"app": {"extra_hosts": ["sso.example.com:192.0.2.7"]}}})
     assert len(stack.inside("db", "cat /data/db/starts").splitlines()) == starts + 1
     assert stack.inspect("app")["HostConfig"]["ExtraHosts"] == ["sso.example.com:192.0.2.7"]
-    stack.run()
+    # and networks can get other subnets
+    stack.run(stack_compose_edge_subnet="172.30.90.0/24", stack_compose_data_subnet="172.30.91.0/24")
     assert not stack.inspect("app")["HostConfig"]["ExtraHosts"]
+    networks = stack.inspect("app")["NetworkSettings"]["Networks"]
+    assert {network["IPAddress"] for network in networks.values()} == {"172.30.90.10", "172.30.91.10"}
+    assert len(stack.inside("db", "cat /data/db/starts").splitlines()) == starts + 2
 
 
 def test_after_a_reboot_everything_is_back(stack: Stack) -> None:

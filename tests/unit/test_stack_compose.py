@@ -116,6 +116,17 @@ def test_a_second_run_is_not_in_its_own_way(project: Json) -> None:
     assert found(project, good_host(networks=(*good_host().networks, own), routes=routes)) == []
 
 
+def test_a_network_of_another_shape_is_outdated(project: Json) -> None:
+    project["networks"]["data"]["internal"] = True
+    edge = DockerNetwork("hdx-oss_edge", "br-1", (net("172.30.80.0/24"),))
+    data = DockerNetwork("hdx-oss_data", "br-2", (net("172.30.81.0/24"),), is_internal=True)
+    other = DockerNetwork("hdx-oss_internal", "br-3", (net("172.18.0.0/16"),))
+    assert preflight.outdated(project, good_host(networks=(edge, data, other))) == []
+    open_data = DockerNetwork("hdx-oss_data", "br-2", (net("172.30.81.0/24"),))
+    moved_edge = DockerNetwork("hdx-oss_edge", "br-1", (net("172.30.80.0/25"),))
+    assert preflight.outdated(project, good_host(networks=(moved_edge, open_data))) == ["hdx-oss_data", "hdx-oss_edge"]
+
+
 # -- each mistake is named, alone -------------------------------------------------------------------------------------
 
 

@@ -133,6 +133,7 @@ class Docker:
                     for entry in (network.get("IPAM") or {}).get("Config") or ()
                     if entry.get("Subnet")
                 ),
+                bool(network.get("Internal")),
             )
             for network in self._inspect("network")
         )

@@ -41,11 +41,12 @@ class File:
 
 @dataclass(frozen=True)
 class DockerNetwork:
-    """A network that Docker has: its name, the bridge on the host, its subnets."""
+    """A network that Docker has: its name, the bridge on the host, its subnets, and whether it is an internal one."""
 
     name: str
     bridge: str
     subnets: tuple[Network, ...]
+    is_internal: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,27 @@ def _networks(project: Mapping[str, Any], host: Host) -> Iterator[str]:
         for other, device in host.routes:
             if device not in bridges and other.prefixlen > 0 and _overlap(subnet, other):
                 yield f"The subnet {subnet} of {name} overlaps the host's route to {other} over {device}. {advice}"
+
+
+def outdated(project: Mapping[str, Any], host: Host) -> list[str]:
+    """Return the project's networks that Docker has with other subnets, or internal where they shall not be, or not
+    where they shall. Compose replaces those only from 2.3x on; older ones fail after they have begun (2.26 measured).
+
+    :param project: a project as `docker compose config --format json` prints it
+    :param host: what the host has
+    """
+    wanted = {
+        network["name"]: (
+            {subnet for _key, name, subnet in _subnets(project) if name == network["name"]},
+            bool(network.get("internal")),
+        )
+        for network in project.get("networks", {}).values()
+    }
+    return sorted(
+        network.name
+        for network in host.networks
+        if network.name in wanted and (set(network.subnets), network.is_internal) != wanted[network.name]
+    )
 
 
 def _addresses(project: Mapping[str, Any]) -> Iterator[str]:

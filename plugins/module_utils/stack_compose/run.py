@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -15,11 +16,16 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.stack_compose 
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_compose import host
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_compose.preflight import (
     mounts,
+    outdated,
     problems,
     published,
     too_old,
     wrong_overrides,
 )
+
+
+class Refused(Exception):
+    """The project would not work; the arguments are the problems."""
 
 
 def preflight(module: AnsibleModule) -> None:
@@ -28,64 +34,54 @@ def preflight(module: AnsibleModule) -> None:
     :param module: the module, with its arguments
     """
     try:
-        found, mounted = _preflight(module)
-    except host.HostError as error:
-        found, mounted = [str(error)], {}
-    if found:
-        module.fail_json(
-            msg="\n".join(
-                [
-                    "Nothing was changed, because the stack would not work on this host:",
-                    *(f"- {each}" for each in found),
-                ]
-            ),
-            problems=found,
-        )
-    module.exit_json(changed=False, problems=[], mounted=mounted)
+        found = _preflight(module)
+    except (Refused, host.HostError) as refused:
+        said = "Nothing was changed, because the stack would not work on this host:"
+        module.fail_json(msg="\n- ".join([said, *refused.args]), problems=list(refused.args))
+    module.exit_json(changed=False, problems=[], **found)
 
 
-def _preflight(module: AnsibleModule) -> tuple[list[str], dict[str, list[str]]]:
+def _preflight(module: AnsibleModule) -> dict[str, Any]:
+    """Return what the module says if nothing stands in the way. Raises Refused as early as a problem hides others."""
     options = module.params
 
     def run(args: Sequence[str]) -> tuple[int, str, str]:
         result: tuple[int, str, str] = module.run_command(list(args))
         return result
 
-    missing = [
-        f"{what} is not installed: there is no {program} command."
-        for program, what in (("docker", "Docker"), ("ip", "iproute2"))
-        if shutil.which(program) is None
-    ]
-    if missing:
-        return missing, {}
-    docker = host.Docker(run, shutil.which("docker") or "")
+    def refuse(found: Sequence[str]) -> None:
+        if found:
+            raise Refused(*found)
+
+    programs = {"docker": "Docker", "ip": "iproute2"}
+    paths = {program: shutil.which(program) or "" for program in programs}
+    refuse([f"{programs[name]} is not installed: there is no {name} command." for name in programs if not paths[name]])
+    docker = host.Docker(run, paths["docker"])
     engine, compose = docker.versions()
-    found = too_old(engine, compose)
-    if found:
-        return found, {}
-    directory, name = options["directory"], options["name"]
-    own = docker.merged([options["definition"]], name, directory)
-    found = wrong_overrides(own["services"], options["overrides"])
-    if found:
-        return found, {}
-    project = own
+    refuse(too_old(engine, compose))
+    texts = [options["definition"]]
+    project = docker.merged(texts, options["name"], options["directory"])
     if options["overrides"]:
-        # JSON is YAML, and holds the dictionary as it was given
-        project = docker.merged([options["definition"], json.dumps(options["overrides"])], name, directory)
+        refuse(wrong_overrides(project["services"], options["overrides"]))
+        texts.append(json.dumps(options["overrides"]))  # JSON is YAML, and holds the dictionary as it was given
+        project = docker.merged(texts, options["name"], options["directory"])
     mounted = mounts(project)
-    mounted_read_only: dict[str, list[str]] = {service: [] for service in project["services"]}
-    for mount in mounted:
-        if not mount.is_writable:
-            mounted_read_only[mount.service].append(mount.path)
-    required = options["required"]
-    trees = {mount.path for mount in mounted if not mount.is_writable} | {
-        path for paths in required.values() for path in paths
+    read_only = {
+        service: [mount.path for mount in mounted if mount.service == service and not mount.is_writable]
+        for service in project["services"]
     }
-    single = {mount.path for mount in mounted if mount.is_writable}
     seen = host.read(
-        run, docker, shutil.which("ip") or "", engine, name, published(project), sorted(trees), sorted(single)
+        run,
+        docker,
+        paths["ip"],
+        engine,
+        options["name"],
+        published(project),
+        sorted({path for group in (read_only, options["required"]) for paths in group.values() for path in paths}),
+        sorted({mount.path for mount in mounted if mount.is_writable}),
     )
-    return problems(project, seen, options["ours"], required), mounted_read_only
+    refuse(problems(project, seen, options["ours"], options["required"]))
+    return {"mounted": read_only, "outdated": outdated(project, seen)}
 
 
 def content(module: AnsibleModule) -> None:
