@@ -61,9 +61,9 @@ def groups(guard: int) -> list[Path]:
     return [group for hierarchy in cgroups.hierarchies() if (group := hierarchy / f"{cgroups.PREFIX}{guard}").exists()]
 
 
-@pytest.mark.parametrize("victim", ["test", "guard"])
+@pytest.mark.parametrize("victim", ["test", "guard", "both"])
 def test_nothing_is_left_when_it_is_killed(victim: str) -> None:
-    """Whether the test is killed or the process that ends the lab with it: the rest ends by itself, within seconds."""
+    """Be it the test, the process that ends the lab with it, or their whole group: the rest ends within seconds."""
     program = subprocess.Popen(
         [sys.executable, "-B", "-c", WITH_A_HOST],
         cwd=CHECKOUT,
@@ -80,7 +80,7 @@ def test_nothing_is_left_when_it_is_killed(victim: str) -> None:
         # The lab's own five and those of the host, the fabric and the neighbours that have a process.
         assert len(used) >= 10
         assert groups(guard)
-        os.kill(program.pid if victim == "test" else guard, signal.SIGKILL)
+        os.kill({"test": program.pid, "guard": guard, "both": -program.pid}[victim], signal.SIGKILL)
         deadline = time.monotonic() + 10
         while left := [pid for pid in processes if alive(pid)] + [*groups(guard), *(used & in_use())]:
             assert time.monotonic() < deadline, left

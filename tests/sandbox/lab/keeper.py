@@ -40,7 +40,10 @@ def guard() -> None:
     group = f"{cgroups.PREFIX}{os.getpid()}"
     # A terminal's Ctrl-C goes to the whole process group; who made the lab decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sweeper = subprocess.Popen([sys.executable, "-B", __file__, "sweep", group], stdin=subprocess.PIPE)
+    # In a session of its own: what is killed as a group, as a terminal or a runner may do, does not take it along.
+    sweeper = subprocess.Popen(
+        [sys.executable, "-B", __file__, "sweep", group], stdin=subprocess.PIPE, start_new_session=True
+    )
     lab = subprocess.Popen(KEEP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         if not lab.stdout or lab.stdout.readline() != "ready\n":
