@@ -16,8 +16,9 @@ import socket
 import sys
 import time
 
-PATIENCE = 1.0
-"""Seconds that an attempt of ``watch`` may take."""
+PATIENCE = 0.9
+"""Seconds that an attempt of ``watch`` may take: less than after which TCP asks once more (RFC 6298: 1 s), so that what
+comes through late is no attempt of an earlier moment."""
 
 
 def begin(address: str, port: int) -> socket.socket:
@@ -74,6 +75,8 @@ def watch(address: str, port: int, every: float) -> dict[str, object]:
         else:
             waiting[connection.fileno()] = connection, now
             poll.register(connection, select.POLLOUT)
+        # What came through while this process had to wait for its turn counts.
+        collect(0)
         for descriptor, (late, begun) in list(waiting.items()):
             if now - begun > PATIENCE:
                 del waiting[descriptor]
@@ -81,8 +84,10 @@ def watch(address: str, port: int, every: float) -> dict[str, object]:
                 late.close()
         while (left := now + every - time.monotonic()) > 0:
             collect(left)
-    collect(PATIENCE)
-    return {"attempts": attempts, "open": came_through, "longest_pause": round(pause, 3)}
+    until = time.monotonic() + PATIENCE
+    while waiting and (left := until - time.monotonic()) > 0:
+        collect(left)
+    return {"attempts": attempts, "open": sorted(came_through), "longest_pause": round(pause, 3)}
 
 
 if __name__ == "__main__":
