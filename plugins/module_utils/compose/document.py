@@ -78,10 +78,12 @@ class Removed:
 
     :param marker: the line above them, as it is written
     :param reason: what it gives as the reason
+    :param last: the index of the last of the lines in the text
     """
 
     marker: str
     reason: str
+    last: int
 
 
 class Document:
@@ -107,8 +109,7 @@ class Document:
                 # A comment of ours was moved or changed by hand. It is a comment like any other then.
                 left_out |= {self._origins[line] - 1 for line in removed}
                 continue
-            dashes = {self.line_index(dash) for dash in self._dashes}
-            strays = {self._origins[line] - 1 for line in removed if line not in dashes}
+            strays = {self._origins[line] - 1 for line, was in removed.items() if self._last_line(line) != was.last}
             if not strays:
                 break
             left_out |= strays
@@ -179,9 +180,9 @@ class Document:
                 own[key.node.value] = value
         return {**merged, **own}
 
-    def removed_at(self, use: Use) -> Removed | None:
-        """Return what compose_ports said when it turned this item of a block sequence into a comment, if it did."""
-        return self.removed.get(self.line_index(use.start))
+    def removed_at(self, sequence: Node, use: Use) -> Removed | None:
+        """Return what compose_ports said when it turned this item of the sequence into a comment, if it did."""
+        return None if sequence.style else self.removed.get(self.line_index(use.start))
 
     def sequences(self) -> Iterator[Node]:
         """Give every sequence of the file."""
@@ -190,6 +191,14 @@ class Document:
     def alias_count(self, node: Node) -> int:
         """Return how many aliases stand for the node."""
         return self._aliases.get(id(node), 0)
+
+    def _last_line(self, first: int) -> int | None:
+        """The index of the last line of the item of a block list that begins at this line."""
+        for sequence in self._sequences:
+            for use in sequence.items if not sequence.style else ():
+                if self.line_index(use.start) == first:
+                    return self.line_index(use.end - 1)
+        return None
 
     # -- parsing -----------------------------------------------------------------------------------------------------
 
@@ -361,7 +370,7 @@ def restored(current: str, left_out: set[int]) -> tuple[str, list[int], dict[int
             at += 1
             continue
         _fill(out)
-        removed[len(out)] = Removed(lines[at].rstrip("\r\n"), marked[3])
+        removed[len(out)] = Removed(lines[at].rstrip("\r\n"), marked[3], len(out) + int(marked[2]) - 1)
         for index in range(at + 1, at + 1 + int(marked[2])):
             out.append(uncommented(lines[index]))
             origins.append(index)

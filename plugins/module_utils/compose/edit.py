@@ -121,7 +121,7 @@ class _Editor:
 
     def remove(self, sequence: Node, removed: Mapping[int, Decision], decided: Collection[int]) -> None:
         """Take items out of a list: those that are removed, and those that were comments and that nobody decided on."""
-        before = {} if sequence.style else {id(use): self.document.removed_at(use) for use in sequence.items}
+        before = {id(use): self.document.removed_at(sequence, use) for use in sequence.items}
         gone = [use for use in sequence.items if id(use) in removed or (before.get(id(use)) and id(use) not in decided)]
         if not gone:
             return

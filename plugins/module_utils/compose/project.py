@@ -81,7 +81,7 @@ class Entry:
     @property
     def removed(self) -> Removed | None:
         """What compose_ports said when it made a comment of the entry; nothing if it is no comment."""
-        return None if self.sequence.style else self.document.removed_at(self.use)
+        return self.document.removed_at(self.sequence, self.use)
 
 
 @dataclass
@@ -353,6 +353,8 @@ class _Root:
             try:
                 found = self._ports(use)
             except (PortError, VariableError) as error:
+                if self.document.removed_at(ports.node, use):
+                    continue  # a comment: its variable may be gone for good
                 raise self.document.error(use.start, f"a port of the service {service}: {error}") from None
             yield Entry(self.document, ports.node, use, found, self.scope.environment)
 

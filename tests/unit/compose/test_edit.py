@@ -117,6 +117,12 @@ services:
         "\ufeffservices:\r\n  a:\r\n    image: x\r\n    ports:\r\n      - 1:1\r\n"
         "      # compose_ports: not published (1 line): why not\r\n      # - 2:2",
     ),
+    "a list in brackets below its key": (
+        [],
+        "services:\n  a:\n    image: x\n    ports: # c\n\n      [80:80,\n       81:81]\n",
+        "services:\n  a:\n    image: x\n    ports: [] # c\n      # compose_ports: not published (1 line): why not\n"
+        "      # - 80:80\n      # compose_ports: not published (1 line): why not\n      # - 81:81\n",
+    ),
     "a shared list": (
         [{"service": "a", "target": ["2"], **KEEP}, {"service": "b", "target": ["2"], **KEEP}],
         "x-ports: &p\n- 1:1\n- 2:2\nservices:\n  a: {image: x, ports: *p}\n  b: {image: x, ports: *p}\n",
@@ -194,6 +200,14 @@ def test_a_rule_gives_a_removed_port_its_reason(one: One) -> None:
     folder.trim([{"target": ["443"], **REMOVE, "reason": "the proxy ends TLS"}])
     assert "(1 line): the proxy ends TLS\n      # - " in folder.texts()["compose.yml"]
     assert "why not" not in folder.texts()["compose.yml"]
+
+
+def test_only_a_rule_deletes_a_comment(one: One) -> None:
+    """What was closed on purpose, with its reason, is not the default's to forget."""
+    folder = one(EDITS["a block list"][2])
+    assert folder.trim([{"target": ["80"], **KEEP}], REMOVE, deletes=True).changed == []
+    folder.trim([{"target": ["80"], **KEEP}, {"target": ["443"], **REMOVE}], deletes=True)
+    assert "443" not in folder.texts()["compose.yml"].partition("command")[0]
 
 
 DELETED = {
@@ -312,12 +326,31 @@ def test_what_cannot_be_written_is_refused_with_its_place(folder: Folder, name: 
 def test_a_comment_of_ours_that_was_changed_by_hand_is_a_comment(one: One) -> None:
     """It stays as it is, and publishes nothing."""
     mark = "# compose_ports: not published (1 line): why"
-    for body in ("      # something else", "    # - 2:2", "", "      # - 2:2\n      # compose_ports"):
+    for body in (
+        "      # something else",
+        "    # - 2:2",
+        "",
+        "      # # - 2:2",
+        "      # - 2:2:2:2:2",
+        "      # - ${GONE}:80",
+    ):
         text = f"services:\n  a:\n    image: x\n    ports:\n      - 1:1\n      {mark}\n{body}\n    tty: true\n"
         folder = one(text)
         folder.trim([{"target": ["1"], **KEEP}])
         assert folder.texts()["compose.yml"] == text
         assert folder.ports() == ["a *:1:1/tcp"]
+
+
+def test_a_comment_of_ours_that_was_moved_stays_where_it_is(one: One) -> None:
+    """And it is known all the same; only of lines that are not all there, it is not."""
+    moved = "\n  # compose_ports: not published (1 line): so\n      # - 1:1\n"
+    known = f"services:\n  a:\n    image: x\n    ports:{moved}      - 2:2\n"
+    folder = one(known)
+    assert folder.trim([], REMOVE).changed
+    assert moved in folder.texts()["compose.yml"] and "# - 2:2" in folder.texts()["compose.yml"]
+    text = known.replace("(1 line): so\n      # - 1:1", "(2 lines): so\n      # - target: 1\n      # # published: 2")
+    folder = one(text)
+    assert folder.trim([]).changed == []
 
 
 def test_lines_are_told_as_they_are_in_the_file(one: One) -> None:
