@@ -102,7 +102,8 @@ def made_once(path: Path) -> Iterator[Path | None]:
 def fetch(place: str, sha256: str) -> Path:
     """Return the package file, from the cache or from the mirror.
 
-    Raises Unavailable where the mirror does not have it (any more) or sends something else.
+    Raises Unavailable where the mirror does not have it (any more), OSError where it cannot be asked or sends something
+    else.
     """
     path = BUILD / "packages" / Path(place).name
     if path.exists():
@@ -111,10 +112,14 @@ def fetch(place: str, sha256: str) -> Path:
     try:
         with urllib.request.urlopen(address, timeout=120) as answer:
             content: bytes = answer.read()
-    except (urllib.error.URLError, OSError) as error:
-        raise Unavailable(f"{address} cannot be had: {error}") from error
+    except urllib.error.HTTPError as error:
+        if error.code in (404, 410):
+            raise Unavailable(f"{address} is there no longer") from error
+        raise
+    except OSError as error:
+        raise OSError(f"{address} cannot be fetched: {error}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise Unavailable(f"{address} is not the file it was: its SHA-256 is another one")
+        raise OSError(f"{address} is not the file it was: its SHA-256 is another one")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_bytes(content)

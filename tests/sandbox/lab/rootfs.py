@@ -62,7 +62,7 @@ MASKED = [
 def rootfs() -> Path:
     """Return the folder with the root file system; it is read, never written to.
 
-    Raises Unavailable without root or debootstrap, or if the mirror cannot be reached.
+    Raises Unavailable without root, OSError where debootstrap fails.
     """
     if os.geteuid() != 0:
         raise Unavailable("the lab makes network namespaces and mounts: it needs root")
@@ -87,7 +87,7 @@ def _debootstrap(folder: Path) -> None:
             check=False,
         )
     if done.returncode:
-        raise Unavailable(f"debootstrap failed; the end of {log}:\n{log.read_text()[-2000:]}")
+        raise OSError(f"debootstrap failed; the end of {log}:\n{log.read_text()[-2000:]}")
     for unit in MASKED:
         (folder / "etc/systemd/system" / unit).symlink_to("/dev/null")
     for path in ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt/lists"):
