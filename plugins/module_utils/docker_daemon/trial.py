@@ -119,7 +119,7 @@ def _run(scratch: str, command: Sequence[str], text: str, address: str) -> tuple
     reader = threading.Thread(target=_drain, args=(process, chunks))
     reader.start()
     try:
-        with contextlib.suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as given:
+        with contextlib.suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as given:
             given.write(text.encode())
         deadline = time.monotonic() + TIMEOUT
         while process.poll() is None:
@@ -146,7 +146,7 @@ def _setting(path: str) -> str:
 
 
 def _drain(process: subprocess.Popen[bytes], chunks: list[bytes]) -> None:
-    with cast("IO[bytes]", process.stdout) as output:
+    with cast(IO[bytes], process.stdout) as output:
         chunks.extend(iter(lambda: output.read1(65536), b""))  # type: ignore[attr-defined]
 
 
