@@ -203,3 +203,25 @@ def test_decisions_have_their_defaults() -> None:
     assert decision("default", BIND).address == "127.0.0.1"
     assert decision("default", {**BIND, "address": "[0:0::1]"}).address == "::1"
     assert decision("default", {**REMOVE, "reason": " für später "}).reason == "für später"
+
+
+def test_an_entry_that_aliases_share_is_bound_for_all_or_none(folder: Folder) -> None:
+    """Removing is another matter: it takes the alias out of one list."""
+    text = """\
+x-one: &one 1:1
+services:
+  a:
+    image: x
+    ports:
+      - *one
+  b:
+    image: x
+    ports:
+      - *one
+"""
+    folder.write({"compose.yml": text})
+    with pytest.raises(RulesError, match=r"compose\.yml:6: several services share this line"):
+        folder.trim([{"service": "a", **BIND}])
+    folder.trim([{"service": "a", **REMOVE}, {"service": "b", **BIND}])
+    assert folder.ports() == ["b 127.0.0.1:1:1/tcp"]
+    assert folder.texts()["compose.yml"].startswith("x-one: &one 127.0.0.1:1:1\n")
