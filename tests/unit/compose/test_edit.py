@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose import trim
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import ComposeError
 from tests.unit.compose.support import KEEP, KEEP_ALL, REMOVE, Folder
 
@@ -391,3 +392,16 @@ def test_the_diff_has_the_lines_that_change_and_no_others(one: One) -> None:
         f"--- before: {path}\n+++ after: {path}\n@@ -4,2 +4,3 @@\n-    ports:\n-      - 1:1\n+    ports: []\n"
         "+      # compose_ports: not published (1 line): why not\n+      # - 1:1\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("the same text", "the result would not publish what the rules say"), ("x: [", "the result would be broken")],
+)
+def test_a_wrong_edit_is_noticed(one: One, monkeypatch: pytest.MonkeyPatch, fault: str, message: str) -> None:
+    """If an edit of ours should ever go wrong, nothing is written."""
+    folder = one(EDITS["a block list"][1])
+    monkeypatch.setattr(trim, "edited", lambda document, *_others: document.text if fault == "the same text" else fault)
+    with pytest.raises(ComposeError, match=message):
+        folder.trim([], WHY)
+    assert folder.texts()["compose.yml"] == EDITS["a block list"][1]

@@ -225,3 +225,11 @@ services:
     folder.trim([{"service": "a", **REMOVE}, {"service": "b", **BIND}])
     assert folder.ports() == ["b 127.0.0.1:1:1/tcp"]
     assert folder.texts()["compose.yml"].startswith("x-one: &one 127.0.0.1:1:1\n")
+
+
+def test_a_rule_by_address_still_names_what_it_has_bound(folder: Folder) -> None:
+    """Else its second run would be refused for naming no port."""
+    folder.write({"compose.yml": "services:\n  a: {image: x, ports: [1:1, 2:2]}\n"})
+    rules = [{"host_ip": "0.0.0.0", **BIND}]
+    assert folder.trim(rules).changed and not folder.trim(rules).changed
+    assert folder.ports() == ["a 127.0.0.1:1:1/tcp", "a 127.0.0.1:2:2/tcp"]
