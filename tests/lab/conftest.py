@@ -24,17 +24,24 @@ def lab() -> Iterator[Lab]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def new_host(lab: Lab) -> Callable[..., Host]:
-    """Make a host: new_host(name, engine="20.10"). Skips the test, with the reason, where this engine cannot be had."""
+@pytest.fixture(scope="module")
+def new_host(lab: Lab) -> Iterator[Callable[..., Host]]:
+    """Make a host: new_host(name, engine="20.10"). Skips the test, with the reason, where this engine cannot be had.
+
+    Hosts are switched off at the end of the module: systemd holds inotify instances, of which a machine has few.
+    """
+    made: list[Host] = []
 
     def make(name: str, engine: str = "20.10", compose: str = "2.40", wait: bool = True) -> Host:
         try:
-            return lab.host(name, engine, compose, wait)
+            made.append(lab.host(name, engine, compose, wait))
         except Unavailable as reason:
             pytest.skip(f"without Docker Engine {engine}: {reason}")
+        return made[-1]
 
-    return make
+    yield make
+    for host in made:
+        host.stop()
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,9 @@ for net in wan lan; do
     ip -n fabric link del "$net$number" 2>/dev/null || :
 done
 # The same hardware addresses at each boot: the neighbours remember them.
-mac() { printf 02:00:00:00:%02x:%02x "$1" "$number"; }
-ip link add eth0 address "$(mac 1)" type veth peer name "wan$number" netns fabric
-ip link add eth1 address "$(mac 2)" type veth peer name "lan$number" netns fabric
+mac() { printf 02:00:00:00:%02x:%02x "$1" "$2"; }
+ip link add eth0 address "$(mac 1 "$number")" type veth peer name "wan$number" netns fabric
+ip link add eth1 address "$(mac 2 "$number")" type veth peer name "lan$number" netns fabric
 for net in wan lan; do
     ip -n fabric link set "$net$number" master "$net" up
 done
@@ -29,6 +29,13 @@ ip -6 addr add "2001:db8:100::$number/64" dev eth0 nodad
 ip -6 addr add "fd50::$number/64" dev eth1 nodad
 ip link set eth0 up
 ip link set eth1 up
+# As they know the host, it knows them. An attacker that speaks to 127.0.0.1 gets no answer from a host that has to ask.
+for last in 2 $((number + 100)); do
+    ip neigh add "198.51.100.$last" lladdr "$(mac 1 "$last")" dev eth0 nud permanent
+    ip neigh add "2001:db8:100::$last" lladdr "$(mac 1 "$last")" dev eth0 nud permanent
+done
+ip neigh add 192.168.50.2 lladdr "$(mac 2 2)" dev eth1 nud permanent
+ip neigh add fd50::2 lladdr "$(mac 2 2)" dev eth1 nud permanent
 # The untrusted neighbour is also the way to the rest of the world.
 ip route add default via 198.51.100.2
 ip -6 route add default via 2001:db8:100::2

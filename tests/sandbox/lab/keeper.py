@@ -97,11 +97,12 @@ def keep() -> None:
 
 def wire(name: str, network: str, ipv4: str, ipv6: str) -> None:
     """Make a network namespace with one interface, eth0, on one of the two switches (wan or lan)."""
+    mac = f"02:00:00:00:{('wan', 'lan').index(network) + 1:02x}:{int(ipv4.rpartition('.')[2]):02x}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     _ip(
         name,
         "link set lo up",
-        f"link add eth0 type veth peer name {name} netns fabric",
+        f"link add eth0 address {mac} type veth peer name {name} netns fabric",
         f"addr add {ipv4}/24 dev eth0",
         f"addr add {ipv6}/64 dev eth0 nodad",
         "link set eth0 up",
