@@ -48,8 +48,8 @@ REFUSED = {
 def host(new_host: Callable[..., Host]) -> Host:
     """A host that has the stand-ins."""
     made = new_host("images")
-    for archive in archives():
-        made.load(archive)
+    for file in archives():
+        made.load(file)
     return made
 
 

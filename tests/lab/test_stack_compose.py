@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.sandbox.certificates import Authority
-from tests.sandbox.lab import Host, Lab
-from tests.sandbox.lab.images import archives
+from tests.sandbox.lab import Host, Lab, Unavailable
+from tests.sandbox.lab.images import NGINX, archive, archives
 
 from .conftest import LAB_ENGINES
 
@@ -38,8 +38,8 @@ class Stack:
     def __init__(self, lab: Lab, host: Host, folder: Path) -> None:
         self.lab, self.host, self.folder = lab, host, folder
         self.authority = Authority(folder / "ca")
-        for archive in archives():
-            host.load(archive)
+        for file in archives():
+            host.load(file)
         self.put_files()
         self.variables: Json = {
             "stack_compose_host_name": NAME,
@@ -159,6 +159,10 @@ def test_from_outside_only_the_declared_ports_are_open(stack: Stack) -> None:
 
 
 def test_the_proxy_speaks_tls_and_tells_hyperdx_so(stack: Stack) -> None:
+    the_proxy_does_its_work(stack)
+
+
+def the_proxy_does_its_work(stack: Stack) -> None:
     def curl(path: str, *options: str, check: bool = True) -> Any:
         address = ("--resolve", f"{NAME}:443:{stack.host.wan4}", "--cacert", str(stack.authority.ca))
         return stack.lab.untrusted.run("curl", "-gsS", "-m", "5", "--noproxy", "*", "-i", *address, *options,
@@ -172,8 +176,10 @@ def test_the_proxy_speaks_tls_and_tells_hyperdx_so(stack: Stack) -> None:
     assert "HTTP_X_FORWARDED_PROTO=https" in seen and "10.0.0.1" not in seen
     assert f"HTTP_HOST={NAME}" in seen
     assert curl("/", "--tls-max", "1.1", check=False).returncode == 35
-    wrong_name = curl("/", "--connect-to", f"{NAME}:443:{stack.host.wan4}:443", "-H", "Host: other.example.com").stdout
-    assert "HyperDX" not in wrong_name
+    # a name that is not ours gets no certificate
+    other = ("--resolve", f"other.example.com:443:{stack.host.wan4}", "--insecure", "https://other.example.com/")
+    done = stack.lab.untrusted.run("curl", "-sS", "-m", "5", "--noproxy", "*", *other, check=False)
+    assert done.returncode == 35, done.stdout
 
 
 # -- the containers ---------------------------------------------------------------------------------------------------
@@ -487,6 +493,18 @@ def test_after_a_reboot_everything_is_back(stack: Stack) -> None:
     while re.findall(r"\((\w+)\)", stack.host.docker("ps", "--format", "{{.Status}}")) != ["healthy"] * len(SERVICES):
         assert time.monotonic() < deadline, stack.logs()
         time.sleep(0.5)
+
+
+def test_nginx_does_it_too(stack: Stack) -> None:
+    try:
+        stack.host.load(archive("nginx", NGINX))
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    nginx = {"kind": "nginx", "image": NGINX.names[0], "user": "101:101", "tls_directory": f"{DIRECTORY}/tls/nginx"}
+    stack.host.sh(f"cd {DIRECTORY}/tls && cp -r proxy nginx && chown -R 101:101 nginx")
+    stack.run(**{f"stack_compose_proxy_{key}": value for key, value in nginx.items()})
+    the_proxy_does_its_work(stack)
+    assert stack.inspect("proxy")["HostConfig"]["CapAdd"] is None
 
 
 UPSTREAM = """

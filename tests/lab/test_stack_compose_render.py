@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -283,7 +284,9 @@ def test_a_takeover_mounts_upstream_s_data_and_makes_no_first_user(rendered: dic
     assert set(project["volumes"]) == {"app_public"}
     assert "environment" not in project["services"]["db"] and "secrets" not in project["services"]["db"]
     assert project["services"]["ch-server"]["environment"] == {"CLICKHOUSE_SKIP_USER_SETUP": "1"}
-    assert "tcp://ch-server:9440?secure=true" in project["services"]["otel-collector"]["environment"].values()
+    collector = project["services"]["otel-collector"]["environment"]
+    assert collector["CLICKHOUSE_ENDPOINT"] == "tcp://ch-server:9440?secure=true"
+    assert collector["HYPERDX_OTEL_EXPORTER_CREATE_LEGACY_SCHEMA"] == "true"
 
 
 def test_a_new_image_or_public_variable_gets_a_new_volume_for_the_file_beside_it(
@@ -308,3 +311,31 @@ def test_compose_lint_finds_nothing(name: str, rendered: dict[str, Path]) -> Non
     assert done.returncode in (0, 1), done.stderr
     found = {finding["rule_id"] for finding in json.loads(done.stdout)["findings"]}
     assert found == (set(WAIVED) if name == "tags" else set())
+
+
+# Answers one status on port 8000 of a network namespace of its own, and runs a command beside it.
+BESIDE_A_SERVER = """
+import http.server, subprocess, sys, threading
+status = int(sys.argv[1])
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(status if self.path == "/health" else 404)
+        self.end_headers()
+    def log_message(self, *arguments):
+        pass
+if status:
+    threading.Thread(target=http.server.HTTPServer(("127.0.0.1", 8000), Handler).serve_forever, daemon=True).start()
+sys.exit(subprocess.run(sys.argv[2:], timeout=20, check=False).returncode)
+"""
+
+
+@pytest.mark.parametrize("status, code", [(200, 0), (500, 1), (0, 1)])
+def test_the_app_s_health_check_is_javascript_that_says_so(rendered: dict[str, Path], status: int, code: int) -> None:
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("the health check of the app's image is JavaScript, and there is no node here")
+    test = yaml.safe_load(rendered["all"].read_text())["services"]["app"]["healthcheck"]["test"]
+    assert test[:3] == ["CMD", "node", "-e"]
+    command = ["unshare", "--net", sys.executable, "-c", BESIDE_A_SERVER, str(status), node, *test[2:]]
+    assert subprocess.run(command, check=False).returncode == code

@@ -3,7 +3,7 @@
 Each starts the way the real one does (same entrypoint, user, working directory and volumes), fails if something
 that the real one relies on is not there (its user, a secret, a path it writes to, a neighbour it connects to at start),
 and listens on the ports that the real one opens. They follow the Dockerfiles and entrypoints of hyperdxio/hyperdx,
-docker-library/mongo and ClickHouse. The proxy is no stand-in: it is Debian's Caddy.
+docker-library/mongo and ClickHouse. The proxies are no stand-ins: they are Debian's Caddy and nginx.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from . import busybox
 from .archive import image_archive
 from .packages import BUILD, fetch, made_once
 from .rootfs import rootfs
-
-CADDY = ("c/caddy/caddy_2.6.2-5_amd64.deb", "383b75bbffeee1d5284a9bddb3628fddc31dd16157d8a3d7b1ad6c77cadc5e73")
 
 NET_BIND_SERVICE = bytes.fromhex("01000002 00040000 00000000 00000000 00000000")
 """What `setcap cap_net_bind_service=+ep` writes: struct vfs_cap_data, revision 2 (linux/capability.h)."""
@@ -133,9 +131,21 @@ env | grep ^HTTP_ | sort
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program of Debian: its package (place in the pool and SHA-256), its path, the libraries that it is linked to,
+    and the file capability that the official image gives it.
+    """
+
+    package: tuple[str, str]
+    path: str
+    libraries: Sequence[str]
+    capability: bytes = b""
+
+
+@dataclass(frozen=True)
 class Image:
     """A stand-in: its references, what the real image's config says, and by path its programs (scripts of the shell),
-    its folders (owner, also as group, and mode) and its files; and its users.
+    its folders (owner, also as group, and mode) and its files; its users; and the real program, if it has one.
     """
 
     names: Sequence[str]
@@ -144,6 +154,7 @@ class Image:
     folders: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     users: Mapping[str, int] = field(default_factory=dict)
+    program: Program | None = None
 
 
 PUBLIC = "app/packages/app/packages/app/public"
@@ -192,31 +203,78 @@ IMAGES = {
             "WorkingDir": "/srv",
             "Cmd": ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"],
         },
-        {},
-        {"config/caddy": (0, 0o755), "data/caddy": (0, 0o755), "etc/caddy": (0, 0o755)},
-        {"etc/caddy/Caddyfile": ":80\n"},
+        folders={"config/caddy": (0, 0o755), "data/caddy": (0, 0o755), "etc/caddy": (0, 0o755)},
+        files={"etc/caddy/Caddyfile": ":80\n"},
+        program=Program(
+            (
+                "c/caddy/caddy_2.6.2-5_amd64.deb",
+                "383b75bbffeee1d5284a9bddb3628fddc31dd16157d8a3d7b1ad6c77cadc5e73",
+            ),
+            "usr/bin/caddy",
+            ["libzstd.so.1"],
+            NET_BIND_SERVICE,
+        ),
     ),
 }
+"""What stack_compose runs by default."""
+
+NGINX_CONF = """
+user nginx;
+pid /run/nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log /dev/stdout;
+    client_body_temp_path /var/cache/nginx/client_temp;
+    proxy_temp_path /var/cache/nginx/proxy_temp;
+    fastcgi_temp_path /var/cache/nginx/fastcgi_temp;
+    uwsgi_temp_path /var/cache/nginx/uwsgi_temp;
+    scgi_temp_path /var/cache/nginx/scgi_temp;
+    include /etc/nginx/conf.d/*.conf;
+}
+"""
+NGINX = Image(
+    ["nginx:1.28-alpine"],
+    {"Env": ["PATH=/bin:/usr/sbin"], "Cmd": ["nginx", "-e", "stderr", "-g", "daemon off;"]},
+    folders={"etc/nginx/conf.d": (0, 0o755), "var/cache/nginx": (0, 0o755)},
+    # where the official build has its places, said for Debian's
+    files={"etc/nginx/nginx.conf": NGINX_CONF},
+    users={"nginx": 101},
+    program=Program(
+        (
+            "n/nginx/nginx_1.22.1-9+deb12u9_amd64.deb",
+            "4e7b52f8b31f26d77ffb5c427c41e36223e81b047242ecfa8dc1d7f939734885",
+        ),
+        "usr/sbin/nginx",
+        ["libcrypt.so.1", "libpcre2-8.so.0", "libssl.so.3", "libcrypto.so.3", "libz.so.1"],
+    ),
+)
 
 
 def archives() -> list[Path]:
-    """Return the archives of all stand-ins, for Host.load; made once for this recipe.
+    """Return the archives of the stand-ins for what stack_compose runs by default, for Host.load.
 
     Raises Unavailable as packages.fetch and rootfs do.
     """
-    recipes = (Path(__file__), Path(__file__).with_name("archive.py"))
-    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in recipes)).hexdigest()[:12]
-    folder = BUILD / "images" / f"stand-ins-{recipe}"
+    return [archive(name, image) for name, image in IMAGES.items()]
+
+
+def archive(name: str, image: Image) -> Path:
+    """Return the archive of a stand-in, made once for this recipe.
+
+    Raises Unavailable as packages.fetch and rootfs do.
+    """
+    sources = (Path(__file__).with_name(name) for name in ("images.py", "archive.py", "busybox.py"))
+    recipe = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    folder = BUILD / "images" / f"{name}-{recipe}"
     with made_once(folder) as fresh:
         if fresh:
-            for name, image in IMAGES.items():
-                root = fresh / name
-                _fill(root, image)
-                if name == "proxy":
-                    _add_caddy(root)
-                (fresh / f"{name}.tar").write_bytes(image_archive(image.names, root, image.config))
-                shutil.rmtree(root)
-    return sorted(folder.glob("*.tar"))
+            _fill(fresh / "root", image)
+            if image.program:
+                _add_program(fresh / "root", image.program)
+            (fresh / "image.tar").write_bytes(image_archive(image.names, fresh / "root", image.config))
+            shutil.rmtree(fresh / "root")
+    return folder / "image.tar"
 
 
 def _fill(root: Path, image: Image) -> None:
@@ -247,18 +305,19 @@ def _fill(root: Path, image: Image) -> None:
         os.chown(file, owner.st_uid, owner.st_gid)
 
 
-def _add_caddy(root: Path) -> None:
-    """Put Debian's Caddy there with the libraries it is linked to, those of the lab's Debian, and the file capability
-    that the official image gives it.
-    """
-    with made_once(BUILD / "unpacked" / Path(CADDY[0]).stem) as fresh:
+def _add_program(root: Path, program: Program) -> None:
+    """Put a program of Debian there, with its libraries from the lab's Debian."""
+    unpacked = BUILD / "unpacked" / Path(program.package[0]).stem
+    with made_once(unpacked) as fresh:
         if fresh:
-            subprocess.run(["dpkg", "-x", fetch(*CADDY), fresh], check=True)
-    program = root / "usr/bin/caddy"
-    program.parent.mkdir(parents=True)
-    shutil.copy(BUILD / "unpacked" / Path(CADDY[0]).stem / "usr/bin/caddy", program)
+            subprocess.run(["dpkg", "-x", fetch(*program.package), fresh], check=True)
+    file = root / program.path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(unpacked / program.path, file)
     debian = rootfs()
-    for place in ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libzstd.so.1"):
+    libraries = (f"lib/x86_64-linux-gnu/{library}" for library in ("libc.so.6", *program.libraries))
+    for place in ("lib64/ld-linux-x86-64.so.2", *libraries):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy((debian / "usr" / place).resolve(), root / place)
-    os.setxattr(program, "security.capability", NET_BIND_SERVICE)
+    if program.capability:
+        os.setxattr(file, "security.capability", program.capability)
