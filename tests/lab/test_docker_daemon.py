@@ -257,7 +257,7 @@ def test_a_trial_leaves_nothing_behind(daemon: Daemon) -> None:
     started = daemon.started()
     tried(daemon, [{}])  # the kernel's modules, and python's own first time
     before = daemon.host.sh(SNAPSHOT)
-    answers = tried(daemon, [{"userns-remap": "default", "live-restore": True}, {"log-opts": {"nonsense": "1"}}])
+    answers = tried(daemon, [{"userns-remap": "default", "bip": "10.99.0.1/24"}, {"log-opts": {"nonsense": "1"}}])
     after = daemon.host.sh(SNAPSHOT)
     assert [bool(answer) for answer in answers] == [False, True]
     assert list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")) == []

@@ -625,7 +625,9 @@ def test_what_a_unit_starts() -> None:
 def test_variables_are_put_in_as_systemd_does() -> None:
     found = unit(
         "/usr/bin/dockerd $DOCKER_OPTS --label=${NAME} $NOTHING",
-        {"/etc/default/docker": '# DOCKER_OPTS="--no"\n\nDOCKER_OPTS="--icc=false --config-file /srv/d.json"\n'},
+        {
+            "/etc/default/docker": '# DOCKER_OPTS="--no"\n\nDOCKER_OPTS="--icc=false --config-file /srv/d.json"\n ; DOCKER_OPTS=-D\n'
+        },
         environment='NAME=x "OTHER=a b"',
     )
     assert found.flags == ["--icc=false", "--config-file", "/srv/d.json", "--label=x"]
