@@ -626,7 +626,7 @@ def test_variables_are_put_in_as_systemd_does() -> None:
     found = unit(
         "/usr/bin/dockerd $DOCKER_OPTS --label=${NAME} $NOTHING",
         {
-            "/etc/default/docker": '# DOCKER_OPTS="--no"\n\nDOCKER_OPTS="--icc=false --config-file /srv/d.json"\n ; DOCKER_OPTS=-D\n'
+            "/etc/default/docker": '# DOCKER_OPTS=-D\n\nDOCKER_OPTS="--icc=false --config-file /srv/d.json"\n ; DOCKER_OPTS=-D\n'
         },
         environment='NAME=x "OTHER=a b"',
     )
