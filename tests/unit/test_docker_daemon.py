@@ -623,11 +623,10 @@ def test_what_a_unit_starts() -> None:
 
 
 def test_variables_are_put_in_as_systemd_does() -> None:
+    file = '# DOCKER_OPTS=-D\n\nDOCKER_OPTS="--icc=false --config-file /srv/d.json"\n ; DOCKER_OPTS=-D\n'
     found = unit(
         "/usr/bin/dockerd $DOCKER_OPTS --label=${NAME} $NOTHING",
-        {
-            "/etc/default/docker": '# DOCKER_OPTS=-D\n\nDOCKER_OPTS="--icc=false --config-file /srv/d.json"\n ; DOCKER_OPTS=-D\n'
-        },
+        {"/etc/default/docker": file},
         environment='NAME=x "OTHER=a b"',
     )
     assert found.flags == ["--icc=false", "--config-file", "/srv/d.json", "--label=x"]
