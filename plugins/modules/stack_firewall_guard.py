@@ -36,7 +36,7 @@ options:
   rules:
     description:
       - What C(nft -f) loads. It has to replace the table as a whole, and to touch no other.
-      - Required if O(state=present); ignored otherwise.
+      - It may be omitted with O(state=absent) only, which ignores it.
     type: str
   path:
     description:
