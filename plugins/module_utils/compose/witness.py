@@ -40,7 +40,8 @@ def find() -> list[str] | None:
 
 def _answer(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
+        # run_command adds to the module's environment, which could change the project; here it is replaced.
+        return subprocess.run(  # pylint: disable=ansible-bad-function
             command,
             env=environment,
             capture_output=True,

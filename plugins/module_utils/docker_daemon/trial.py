@@ -112,7 +112,10 @@ def _run(scratch: str, command: Sequence[str], text: str, address: str) -> tuple
     forwards = [_setting(f"/proc/sys/net/{name}") for name in _FORWARDING]
     inside = ("unshare", *NAMESPACES, "sh", "-euc", SCRIPT, "trial", f"{scratch}/space", *forwards, *limited)
     try:
-        process = subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # run_command waits for the end; this one is ended once it answers.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+            inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
     except FileNotFoundError as error:
         raise TrialError(f"it cannot be tried, because there is no {error.filename} on this host") from error
     chunks: list[bytes] = []
