@@ -10,6 +10,7 @@ from tests.sandbox.lab import Host
 from tests.sandbox.lab.images import IMAGES, archives
 
 APP, COLLECTOR, CLICKHOUSE, MONGODB = (IMAGES[key].names[0] for key in ("app", "otel", "clickhouse", "mongodb"))
+CADDY = IMAGES["proxy"].names[0]
 APP_ENVIRONMENT = (
     "-e", "EXPRESS_SESSION_SECRET=x", "-e", "FRONTEND_URL=x", "-e", "OTEL_EXPORTER_OTLP_ENDPOINT=x",
     "-e", "MONGO_URI=mongodb://user:word@127.0.0.1:9/hyperdx?authSource=admin",
@@ -77,3 +78,11 @@ def test_started_as_root_the_databases_go_on_as_their_own_users(host: Host) -> N
         users = host.sh(f"sleep 1; docker exec {name} ps -o user,args | grep 'sh .*entrypoint.sh'").splitlines()
         assert users and all(line.startswith(name[:8]) for line in users), users
         host.docker("rm", "-f", name)
+
+
+def test_caddy_is_not_executed_without_the_capability_that_its_file_carries(host: Host) -> None:
+    """Why the role gives it back to this one service."""
+    run = ("docker", "run", "--rm", "--pull", "never", "--cap-drop", "ALL")
+    refused = host.run(*run, CADDY, "caddy", "version", check=False)
+    assert refused.returncode != 0 and "operation not permitted" in refused.stderr
+    host.run(*run, "--cap-add", "NET_BIND_SERVICE", CADDY, "caddy", "version")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,14 +49,16 @@ def image_archive(names: Sequence[str], content: Path, config: Mapping[str, obje
 
 def _layer(content: Path) -> bytes:
     """Return the folder as a tar archive that does not depend on when or by what name its files were made."""
-
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.mtime = 0
-        entry.uname = entry.gname = ""
-        return entry
-
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(content.rglob("*")):
-            archive.add(path, str(path.relative_to(content)), recursive=False, filter=plain)
+            entry = archive.gettarinfo(path, str(path.relative_to(content)))
+            entry.mtime = 0
+            entry.uname = entry.gname = ""
+            # a file capability, in the form in which Docker's own archives carry it
+            with contextlib.suppress(OSError):
+                capability = os.getxattr(path, "security.capability", follow_symlinks=False)
+                entry.pax_headers = {"SCHILY.xattr.security.capability": capability.decode("ascii")}
+            with path.open("rb") if entry.isreg() else io.BytesIO() as data:
+                archive.addfile(entry, data)
     return output.getvalue()
