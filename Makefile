@@ -38,8 +38,9 @@ export SANDBOX_VERSIONS ?= 26.9 25.8 24.8
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-setup: ## create the virtual environments and engines that the checks need
+setup: ## create the virtual environments, the engines and the lab's hosts that the checks need
 	@$(MAKE) --no-print-directory -j2 setup-cores setup-engines
+	@$(MAKE) --no-print-directory setup-lab
 
 setup-cores:
 	@$(ENVIRONMENTS) setup dev $$($(ENVIRONMENTS) cores | cut -d' ' -f2 | grep -v '^dev$$')
@@ -59,10 +60,11 @@ demo: setup-demo ## run the main job on a sandbox ClickHouse, then show what eac
 test: setup ## run every check and every test
 	@rm -rf .build/log
 	-@$(MAKE) --no-print-directory artifact
-	@$(MAKE) --no-print-directory -j3 -k -Otarget ARTIFACT= parts; $(PART) summary $$?
+	@$(MAKE) --no-print-directory -j3 -k -Otarget ARTIFACT= LAB= parts; $(PART) summary $$?
 
-# What a part that works on the artifact waits for; make test has built it before.
+# What a part that works on the artifact or in the lab waits for; make test has built both before.
 ARTIFACT := artifact
+LAB := setup-lab
 
 # Long parts first, so that the lanes end together. Three of them on two cores: the lab's tests and Molecule's often wait.
 parts: lab $(INTEGRATION) sandbox-tests molecule $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
@@ -86,14 +88,14 @@ integration-%: $(ARTIFACT)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false SANDBOX_VERSIONS=$(*:real=26.9) \
 		$(PART) run $@ $(PYTEST) tests/integration
 
-# The lab's hosts are made of Debian packages and of a Go module: once in a checkout, by whichever part comes first.
+# The lab's hosts are made of Debian packages and of Go modules, once in a checkout.
 setup-lab:
-	@$(PART) run $@ $(BIN)/python -m tests.sandbox.lab setup
+	@$(BIN)/python -m tests.sandbox.lab setup
 
-lab: $(ARTIFACT) setup-lab ## real Docker hosts in network namespaces: what is open, and to whom (needs root)
+lab: $(ARTIFACT) $(LAB) ## real Docker hosts in network namespaces: what is open, and to whom (needs root)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/lab
 
-molecule: $(ARTIFACT) setup-lab ## each role alone, by Molecule, on hosts of the lab (needs root)
+molecule: $(ARTIFACT) $(LAB) ## each role alone, by Molecule, on hosts of the lab (needs root)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/molecule
 
 importer: $(ARTIFACT) ## galaxy-importer on the artifact, warnings count

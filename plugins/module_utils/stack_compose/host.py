@@ -36,7 +36,8 @@ an internal one; with its experimental `ip6tables`, those of the internal networ
 class Run(Protocol):
     """Runs a program, as AnsibleModule.run_command does: exit code, standard output, standard error."""
 
-    def __call__(self, args: Sequence[str]) -> tuple[int, str, str]: ...
+    def __call__(self, args: Sequence[str]) -> tuple[int, str, str]:
+        """Run the program with its arguments."""
 
 
 class HostError(Exception):
