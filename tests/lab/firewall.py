@@ -15,8 +15,6 @@ from typing import Any
 from tests.sandbox.lab import Host, Lab, scanner
 
 IMAGE = "lab/busybox:1"
-ECHO = ("nc", "-ll", "-p", "8123", "-e", "cat")
-"""A server that sends back what it gets, over IPv4 and IPv6."""
 CONTAINERS = {
     # On the default bridge, which has IPv6: Docker does NAT for both IP versions.
     "declared": (("4317", "8123"), "bridge"),
@@ -60,6 +58,14 @@ SYSTEM_UNITS = {
         WantedBy=multi-user.target
         """,
 }
+
+
+def echo(port: int) -> list[str]:
+    """Return the command of a server that sends back what it gets, over IPv4 and IPv6, and ends when it is told to.
+
+    With live-restore Docker leaves its containers to systemd at a reboot, which waits 90 s for one that does not.
+    """
+    return ["sh", "-c", f"trap exit TERM; nc -ll -p {port} -e cat & wait"]
 
 
 @dataclass(frozen=True)
@@ -111,17 +117,15 @@ class Guarded:
         for name in CONTAINERS:
             self.start(name)
         keep = ("--detach", "--restart=always", "--stop-timeout=1")
-        self.host.docker("run", *keep, "--name=local", "--publish=127.0.0.1:18123:8123", IMAGE, *ECHO)
-        self.host.docker(
-            "run", *keep, "--name=host-network", "--network=host", IMAGE, "nc", "-ll", "-p", "8200", "-e", "cat"
-        )
+        self.host.docker("run", *keep, "--name=local", "--publish=127.0.0.1:18123:8123", IMAGE, *echo(8123))
+        self.host.docker("run", *keep, "--name=host-network", "--network=host", IMAGE, *echo(8200))
 
     def start(self, name: str) -> None:
         """Start one of the containers, on all addresses of the host."""
         (outer, inner), network = CONTAINERS[name]
         publish = [f"--publish={address}:{outer}:{inner}" for address in ("0.0.0.0", "[::]")]
         restart = ("--detach", "--restart=always", "--stop-timeout=1")
-        self.host.docker("run", *restart, f"--name={name}", f"--network={network}", *publish, IMAGE, *ECHO)
+        self.host.docker("run", *restart, f"--name={name}", f"--network={network}", *publish, IMAGE, *echo(8123))
 
     def play(self, *arguments: str, check: bool = True, **variables: Any) -> Run:
         """Run the role from the trusted neighbour, with some variables changed."""
@@ -166,6 +170,8 @@ class Guarded:
         """Wait until Docker runs again, and all containers with it."""
         self.host.sh(
             f"""
+            # what a flush of all rules took is being brought back
+            sleep 0.2; flock /run/stack-firewall-flushed.lock true
             until systemctl --quiet is-active docker.service &&
                 [ "$(docker ps --quiet --filter status=running | wc -l)" = {len(CONTAINERS) + 2} ]
             do sleep 0.1; done

@@ -18,7 +18,9 @@ from tests.sandbox.lab import Host, Lab
 ENGINE = "28.5" if "28.5" in LAB_ENGINES else LAB_ENGINES[-1]
 KEPT = "/var/lib/stack-firewall/kept"
 ADMINISTRATORS = """
-    nft 'add table ip admin; add chain ip admin c { type filter hook input priority 5; }; add rule ip admin c tcp dport 5 drop'
+    nft add table ip admin
+    nft 'add chain ip admin c { type filter hook input priority 5; }'
+    nft add rule ip admin c tcp dport 5 drop
     iptables -I INPUT -p tcp --dport 6 -j DROP
     ufw deny 7/tcp comment 'of the administrator'
 """
@@ -39,8 +41,8 @@ def guarded(lab: Lab, new_host: Callable[..., Host], busybox: Path) -> Iterator[
 def files(host: Host) -> str:
     """Return the content and the mode of what there is in the places that the role writes to."""
     return host.sh(
-        "cd /; find etc usr/local var/lib/stack-firewall ! -type d -printf '%p %m %l\\n' -exec sha256sum {} + 2>/dev/null"
-        " | sort; find etc/systemd | sort; systemctl list-unit-files --no-legend; ufw status verbose"
+        "cd /; find etc usr/local var/lib/stack-firewall ! -type d -printf '%p %m %l\\n' -exec sha256sum {} + "
+        "2>/dev/null | sort; find etc/systemd | sort; systemctl list-unit-files --no-legend; ufw status verbose"
     )
 
 
