@@ -12,14 +12,20 @@ cd "$root"
 
 # The network is there before the first program of the host runs: no moment is easier for a firewall than reality.
 ip link set lo up
-for net in wan lan; do
-    # The wire of the boot before, which the kernel takes away in its own time.
-    ip -n fabric link del "$net$number" 2>/dev/null || :
-done
 # The same hardware addresses at each boot: the neighbours remember them.
 mac() { printf 02:00:00:00:%02x:%02x "$1" "$2"; }
-ip link add eth0 address "$(mac 1 "$number")" type veth peer name "wan$number" netns fabric
-ip link add eth1 address "$(mac 2 "$number")" type veth peer name "lan$number" netns fabric
+# The kernel takes away the wire of the boot before in its own time, and until then its name is taken.
+wire() {
+    for attempt in $(seq 100); do
+        ip -n fabric link del "$2$number" 2>/dev/null || :
+        if said=$(ip link add "$1" address "$3" type veth peer name "$2$number" netns fabric 2>&1); then return; fi
+        sleep 0.05
+    done
+    echo "no wire for $1 after $attempt attempts: $said" >&2
+    exit 1
+}
+wire eth0 wan "$(mac 1 "$number")"
+wire eth1 lan "$(mac 2 "$number")"
 for net in wan lan; do
     ip -n fabric link set "$net$number" master "$net" up
 done
