@@ -135,10 +135,12 @@ trusted:
   type: dict
   sample: {ipv4: [], ipv6: []}
 ufw:
-  description: Whether ufw is enabled, whether for IPv6 too, and its default for incoming connections.
+  description:
+    - Whether ufw is enabled, whether for IPv6 too, its default for incoming connections, and the policies of the filter
+      table's chains, as options of M(ansible.builtin.iptables); C(ufw disable) sets them all to C(ACCEPT).
   returned: success
   type: dict
-  sample: {enabled: true, incoming: deny, ipv6: true}
+  sample: {enabled: true, incoming: deny, ipv6: true, policies: [{chain: FORWARD, ip_version: ipv4, policy: DROP}]}
 ufw_is_different:
   description: Whether anything has to be done to ufw.
   returned: success

@@ -199,6 +199,19 @@ class Guarded:
         """Return all rules of the kernel, without counters."""
         return re.sub(r"counter packets \d+ bytes \d+", "counter", self.host.sh("nft --stateless list ruleset"))
 
+    def meaning(self) -> list[str]:
+        """Return the rules without what another start of Docker, or ufw once it is disabled, leaves different.
+
+        Those are the order of Docker's rules, the addresses of containers, and chains that are empty and accept.
+        """
+        text = self.rules()
+        names = {self.address_of(name, version): name for name in [*CONTAINERS, "local"] for version in (4, 6)}
+        for address in sorted(filter(None, names), key=len, reverse=True):
+            text = re.sub(re.escape(address) + r"(?!\w)", names[address], text)
+        text = re.sub(r"\t\t.* jump ufw6?-.*\n", "", text)
+        text = re.sub(r"\tchain .*{\n(\t\ttype .* policy accept;\n)?\t}\n", "", text)
+        return sorted(line for line in text.splitlines() if line.strip())
+
 
 @dataclass(frozen=True)
 class Run:

@@ -398,7 +398,7 @@ BAD: dict[str, tuple[Json, str]] = {
     ),
     "a port twice": (
         {"stack_compose_otlp_http_port": 443},
-        "Port 443/tcp of 198.51.100.10 is published twice: by service otel-collector and by service proxy.",
+        "is published twice: by service otel-collector and by service proxy.",
     ),
     "too many CPUs": ({"stack_compose_clickhouse_cpus": 512}, "Service ch-server may use 512 CPUs, but the host has"),
     "no certificate": (

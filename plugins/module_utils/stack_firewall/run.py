@@ -80,7 +80,7 @@ def _found(
     """End with what the declarations mean here, and what there is to do."""
     given = module.params
     present = given["state"] == "present"
-    settings = _ufw_settings()
+    settings = {**_ufw_settings(), "policies": _policies(module) if given["ufw"] else []}
     want: list[ufw.Rule] = []
     if present and given["ufw"]:
         backend = given["firewall_backend"] or _firewall_backend(module)
@@ -150,6 +150,18 @@ def _ufw_settings() -> dict[str, Any]:
         "ipv6": words.get("IPV6", "no") == "yes",
         "incoming": {"accept": "allow", "drop": "deny"}.get(words.get("DEFAULT_INPUT_POLICY", "drop"), "reject"),
     }
+
+
+def _policies(module: AnsibleModule) -> list[dict[str, str]]:
+    """Return the policies of the filter table's chains, of both IP versions, which ``ufw disable`` sets to ACCEPT."""
+    found = []
+    for version in ("ipv4", "ipv6"):
+        # iptables -S would make the chains that it does not find
+        path = _path(module, "iptables-save" if version == "ipv4" else "ip6tables-save")
+        if path:
+            _status, output, _errors = module.run_command([path], check_rc=True)
+            found += ufw.policies(output, version)
+    return found
 
 
 def _cut_off(

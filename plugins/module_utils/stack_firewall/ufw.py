@@ -104,6 +104,25 @@ def parse(text: str) -> list[Rule]:
     return list(dict.fromkeys(found))
 
 
+def policies(text: str, version: str) -> list[dict[str, str]]:
+    """Return what happens at the end of each built-in chain of the filter table, as options of ansible.builtin.iptables.
+
+    :param text: what iptables-save or ip6tables-save says: ``*filter``, and below it ``:FORWARD DROP [0:0]``
+    :param version: `ipv4` or `ipv6`
+    """
+    found = []
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":") and table == "filter":
+            chain, policy = line[1:].split()[:2]
+            # a chain that somebody has made has none
+            if policy != "-":
+                found.append({"ip_version": version, "chain": chain, "policy": policy})
+    return found
+
+
 def _decoded(comment: str) -> str:
     try:
         return bytes.fromhex(comment).decode(errors="replace")

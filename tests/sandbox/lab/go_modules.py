@@ -70,6 +70,8 @@ def _go(arguments: list[str], folder: Path, libraries: Path | None = None) -> st
         environment |= {
             "PKG_CONFIG_LIBDIR": str(libraries / "usr/lib/x86_64-linux-gnu/pkgconfig"),
             "PKG_CONFIG_SYSROOT_DIR": str(libraries),
+            # Go's cache gives back objects with the folder of the libraries that they were first built with.
+            "GOCACHE": str(folder / ".cache"),
         }
     done = subprocess.run(["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
