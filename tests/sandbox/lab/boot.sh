@@ -36,12 +36,13 @@ ip -6 addr add "fd50::$number/64" dev eth1 nodad
 ip link set eth0 up
 ip link set eth1 up
 # As they know the host, it knows them. An attacker that speaks to 127.0.0.1 gets no answer from a host that has to ask.
+# Not `add`: who speaks to the host all the time has taught it already.
 for last in 2 $((number + 100)); do
-    ip neigh add "198.51.100.$last" lladdr "$(mac 1 "$last")" dev eth0 nud permanent
-    ip neigh add "2001:db8:100::$last" lladdr "$(mac 1 "$last")" dev eth0 nud permanent
+    ip neigh replace "198.51.100.$last" lladdr "$(mac 1 "$last")" dev eth0 nud permanent
+    ip neigh replace "2001:db8:100::$last" lladdr "$(mac 1 "$last")" dev eth0 nud permanent
 done
-ip neigh add 192.168.50.2 lladdr "$(mac 2 2)" dev eth1 nud permanent
-ip neigh add fd50::2 lladdr "$(mac 2 2)" dev eth1 nud permanent
+ip neigh replace 192.168.50.2 lladdr "$(mac 2 2)" dev eth1 nud permanent
+ip neigh replace fd50::2 lladdr "$(mac 2 2)" dev eth1 nud permanent
 # The untrusted neighbour is also the way to the rest of the world.
 ip route add default via 198.51.100.2
 ip -6 route add default via 2001:db8:100::2
