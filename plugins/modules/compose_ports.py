@@ -11,8 +11,9 @@ module: compose_ports
 short_description: Keep, bind or remove the published ports of a Docker Compose project
 version_added: 0.1.0
 description:
-  - Trims the Compose files of a project in place. Each published port is kept, bound to an address of the host, or
-    removed, as the rules say, and a default for what no rule names.
+  - Trims the Compose files of a project in place, or, with O(override_file), leaves them as they are and writes one
+    more file that overrides their ports. Each published port is kept, bound to an address of the host, or removed, as
+    the rules say, and a default for what no rule names.
   - Docker publishes ports past ufw and other firewalls of the host, so a port that nobody needs should
     not be published.
   - Comments, order, anchors, quotes and line breaks stay as they are; only lines of C(ports) ever differ. Files are
@@ -25,10 +26,12 @@ description:
   - A list that loses its last port becomes V([]), because Docker Compose refuses an empty key, and because ports of a
     merge key would come back without it.
   - In Compose, ports of several files are appended to each other. So an override file cannot take a port of the base
-    file away, unless it says C(ports:) with C(!reset) or C(!override), which needs Docker Compose 2.24.4. This module
-    edits the file in which the port is written, which works with every version.
+    file away, unless it says C(ports:) with C(!reset) or C(!override), which needs Docker Compose 2.24.4. With
+    O(override_file), this module writes such a file. Without, it edits the file in which the port is written, which
+    works with every version.
   - A line that several services share, by an anchor, a merge key or C(extends), is edited once if the same happens to
-    the port in all of them; otherwise the run is refused.
+    the port in all of them; otherwise the run is refused. An override file shares nothing, so rules may treat each of
+    these services differently there.
 author:
   - hardened.clickstack contributors (@hardened-clickstack)
 extends_documentation_fragment: []
@@ -57,6 +60,25 @@ options:
       - An empty list is refused.
     type: list
     elements: path
+  override_file:
+    description:
+      - A file for the ports of a project whose files are not yours to edit, such as a checkout of upstream; relative to
+        O(project_src). Its directory must be there.
+      - O(files) stay as they are. Each service whose ports the rules change stands in this file with all ports that it
+        keeps, under C(ports) with C(!override), or with C(!reset) if it keeps none. Removed ports are comments with the
+        reason, unless O(removal=delete).
+      - Rules are judged against the ports of O(files) alone, so the same rules give the same file. What the rules no
+        longer change leaves the file, and with nothing to override it stays, without services.
+      - Entries are written as they are in O(files), variables included, except where a variable would mean something
+        else here, as one of an included file may; then its value is written. C(x-) keys of an entry are not copied.
+      - Docker Compose must read it after all others. It does so by itself if it is called
+        C(docker-compose.override.yml) or C(compose.override.yml) beside the base file, and there is no other override
+        file. With any other name, or more files, name all of them by C(COMPOSE_FILE) (in C(.env), for example) or by
+        C(--file), this one last; RV(override) says how. If O(files) or C(COMPOSE_FILE) names it, it must be the last.
+      - A new file gets owner and mode of the base file. A file of this name that this module did not write is refused.
+      - Needs Docker Compose 2.24.4 on the host; an older one, or none, is refused, unless O(validate=never).
+      - If omitted, O(files) are edited in place. An empty path is refused.
+    type: path
   env_files:
     description:
       - Files with variables, relative to O(project_src); a later file counts before an earlier one.
@@ -78,9 +100,10 @@ options:
   rules:
     description:
       - What happens to which ports. A port is named by one rule at most; two are refused, whatever they say.
-      - A rule that names no port is refused, so that a misspelt one is noticed. With O(removal=delete), a rule to
-        remove may find nothing, since that is what its first run leaves.
-      - A range of ports in one entry is treated as a whole; rules that divide it are refused.
+      - A rule that names no port is refused, so that a misspelt one is noticed. With O(removal=delete) in place, a rule
+        to remove may find nothing, since that is what its first run leaves.
+      - A range of ports in one entry is treated as a whole; rules that divide it are refused. In O(override_file),
+        they divide it.
       - If omitted or empty, all ports are left to O(default).
     type: list
     elements: dict
@@ -162,7 +185,8 @@ options:
     description:
       - Whether C(docker compose config) must take the project and see the same ports as this module, before anything
         is written and again afterwards. If the result is refused, the old files are put back.
-      - V(auto) does so where Docker Compose v2 is on the host, V(always) fails where it is not.
+      - V(auto) does so where Docker Compose v2 is on the host, V(always) fails where it is not. With O(override_file),
+        both fail there.
       - V(never) neither asks Docker Compose nor looks whether the host has the addresses.
     type: str
     choices: [auto, always, never]
@@ -225,6 +249,20 @@ EXAMPLES = r"""
       - service: "*"
         host_ip: 0.0.0.0
         action: bind
+
+- name: Leave a checkout of upstream as it is, and say beside it what it publishes
+  hardened.clickstack.compose_ports:
+    project_src: /opt/upstream
+    override_file: docker-compose.override.yml
+    rules:
+      - service: otel-collector
+        target: [4317-4318]
+        action: keep
+      - service: app
+        target: [8080]
+        action: bind
+    default:
+      action: remove
 """
 
 RETURN = r"""
@@ -234,7 +272,7 @@ exposure:
   type: dict
   contains:
     before:
-      description: What the files published.
+      description: What the files published, the override file as it was among them.
       type: list
       elements: dict
       contains: &exposed
@@ -307,15 +345,33 @@ files:
       description: The file, without symbolic links.
       type: str
     changed:
-      description: Whether it was changed, or would be in check mode.
+      description: Whether it was changed or made, or would be in check mode.
       type: bool
     backup_file:
-      description: The copy of it; null without O(backup), in check mode, and if it did not change.
+      description: The copy of it; null without O(backup), in check mode, and if it did not change or is new.
       type: str
   sample:
     - path: /opt/clickstack/docker-compose.yml
       changed: true
       backup_file: null
+override:
+  description: Where O(override_file) is, and how Docker Compose comes to read it; null if it is omitted.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    read_by_default:
+      description: Whether Docker Compose, run in O(project_src), reads this file and the others without C(--file).
+      type: bool
+    compose_file:
+      description: The value of C(COMPOSE_FILE) with which it does, whatever the names.
+      type: str
+  sample:
+    path: /opt/upstream/docker-compose.override.yml
+    read_by_default: true
+    compose_file: docker-compose.yml:docker-compose.override.yml
 validated:
   description: Whether Docker Compose was asked.
   returned: success

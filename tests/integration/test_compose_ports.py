@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.skipif(NEWEST not in VERSIONS, reason="needs no ClickHo
 ROOT = Path(__file__).parents[2]
 OTLP: list[dict[str, Any]] = [{"service": "otel-collector", "target": ["4317-4318"], "action": "keep"}]
 REMOVE = {"action": "remove", "reason": "why not"}
+OVERRIDE = "docker-compose.override.yml"
 OF_ANSIBLE = {"changed", "diff", "failed", "msg", "invocation", "warnings", "deprecations"}
 Run = Callable[..., dict[str, Any]]
 
@@ -93,6 +95,10 @@ def compose_file(stack: Path) -> str:
     return (stack / "docker-compose.yml").read_bytes().decode()
 
 
+def override_file(stack: Path) -> str:
+    return (stack / OVERRIDE).read_bytes().decode()
+
+
 # -- playbooks -------------------------------------------------------------------------------------------------------
 
 
@@ -124,11 +130,14 @@ def play(
 
 def test_the_examples_run(tmp_path: Path, stack: Path, programs: Path) -> None:
     """Each in check mode, which predicts, for real, and again; one after the other, on the stack as it is shipped."""
+    upstream = tmp_path / "upstream"
+    shutil.copytree(stack, upstream)
     (stack / "docker-compose.override.yml").write_text("services:\n  app:\n    ports: !override\n      - 8080:8080\n")
     steps: list[dict[str, Any]] = []
     examples = yaml.safe_load(compose_ports.EXAMPLES)
     for task in examples:
-        options = {**task["hardened.clickstack.compose_ports"], "project_src": str(stack)}
+        options = dict(task["hardened.clickstack.compose_ports"])
+        options["project_src"] = str({"/opt/clickstack": stack, "/opt/upstream": upstream}[options["project_src"]])
         task = {**task, "hardened.clickstack.compose_ports": options, "diff": True}
         task["environment"] = {"PATH": f"{programs}:{os.environ['PATH']}"}
         steps += [
@@ -143,12 +152,13 @@ def test_the_examples_run(tmp_path: Path, stack: Path, programs: Path) -> None:
         ]
     run = play(tmp_path, steps)
     assert run.returncode == 0, run.stdout
-    assert re.search(rf"ok={len(steps)} +changed=6 ", run.stdout), run.stdout[-500:]
+    assert re.search(rf"ok={len(steps)} +changed=8 ", run.stdout), run.stdout[-500:]
     text = compose_file(stack)
     assert "      - '[::1]:13133:13133' # health check\n" in text
     assert "      # compose_ports: not published (1 line): production exposes OTLP and HTTPS only\n" in text
     assert "      - '127.0.0.1:4317:4317' # OTLP gRPC receiver\n" in text
     assert len(list(stack.glob("docker-compose.yml.*~"))) == 1
+    assert compose_file(upstream) == CLICKSTACK and "ports: !override\n" in override_file(upstream)
 
 
 def test_nothing_secret_is_told(tmp_path: Path, stack: Path, programs: Path) -> None:
@@ -208,6 +218,8 @@ def test_results_are_what_return_says(module: Run) -> None:
     refused = module(rules=[{"service": "nobody", "action": "keep"}])
     assert set(result) - OF_ANSIBLE == {key for key, entry in documented.items() if entry["returned"] == "success"}
     assert set(refused) - OF_ANSIBLE == {key for key, entry in documented.items() if entry["returned"] != "success"}
+    overridden = module(default=REMOVE, override_file=OVERRIDE)["override"]
+    assert set(overridden) == set(documented["override"]["contains"]) == set(documented["override"]["sample"])
     exposure = documented["exposure"]
     for which in ("before", "after"):
         assert set(exposure["sample"][which][0]) == set(exposure["contains"][which]["contains"])
@@ -399,3 +411,156 @@ def test_a_killed_run_is_completed_by_the_next(module: Run, stack: Path) -> None
     result = module(default=REMOVE)
     assert [file["changed"] for file in result["files"]] == [False, True]
     assert result["exposure"]["after"] == [] and not module(default=REMOVE)["changed"]
+
+
+# -- override_file ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compose", ["compose-2.26", "compose-2.40"])
+def test_upstreams_stack_is_overridden(module: Run, stack: Path, programs: Path, compose: str) -> None:
+    """Docker Compose itself, asked as an administrator does, reads the file beside upstream's, which stays as it is."""
+    (programs / "docker-compose").unlink()
+    (programs / "docker-compose").symlink_to(command(compose))
+    rules = [*OTLP, {"service": "app", "target": ["8080"], "action": "bind"}]
+    options = {"rules": rules, "default": REMOVE, "override_file": OVERRIDE, "backup": True}
+    predicted = module(check=True, **options)
+    assert sorted(path.name for path in stack.iterdir()) == [".env", "docker-compose.yml"]
+    (stack / "docker-compose.yml").chmod(0o640)
+    result = module(**options)
+    for key in ("changed", "diff", "exposure", "override", "validated"):
+        assert result[key] == predicted[key]
+    assert result["changed"] and result["validated"] and not result.get("warnings")
+    assert compose_file(stack) == CLICKSTACK
+    assert (stack / OVERRIDE).stat().st_mode & 0o7777 == 0o640
+    assert [(Path(file["path"]).name, file["changed"], file["backup_file"]) for file in result["files"]] == [
+        ("docker-compose.yml", False, None),
+        (OVERRIDE, True, None),
+    ]
+    assert result["override"] == {
+        "path": str(stack / OVERRIDE),
+        "read_by_default": True,
+        "compose_file": f"docker-compose.yml:{OVERRIDE}",
+    }
+    assert len(result["exposure"]["before"]) == 7
+    assert read_by_default(stack, programs) == {
+        ("otel-collector", "4317", None),
+        ("otel-collector", "4318", None),
+        ("app", "8080", "127.0.0.1"),
+    }
+    again = module(**options)
+    assert not again["changed"] and again["diff"] == []
+    assert again["exposure"]["before"] == again["exposure"]["after"] == result["exposure"]["after"]
+    before = override_file(stack)
+    changed = module(**{**options, "rules": OTLP})
+    assert changed["changed"] and Path(changed["files"][1]["backup_file"]).read_text() == before
+    assert {service for service, _port, _address in read_by_default(stack, programs)} == {"otel-collector"}
+    kept = module(override_file=OVERRIDE)
+    assert kept["changed"] and override_file(stack).endswith("\nservices: {}\n")
+    assert len(read_by_default(stack, programs)) == 7
+
+
+def read_by_default(stack: Path, programs: Path) -> set[tuple[str, str, str | None]]:
+    """What Docker Compose publishes when it is run in the project directory and told nothing else."""
+    run = subprocess.run(
+        [str(programs / "docker-compose"), "config", "--format", "json"],
+        cwd=stack,
+        env={"PATH": str(programs), "HOME": str(stack)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    services = json.loads(run.stdout)["services"]
+    return {
+        (name, port["published"], port.get("host_ip"))
+        for name, service in services.items()
+        for port in service.get("ports") or ()
+    }
+
+
+def test_how_docker_compose_comes_to_read_another_name_is_told(module: Run, stack: Path, programs: Path) -> None:
+    options = {"default": REMOVE, "override_file": "ports.yml"}
+    result = module(**options)
+    (warning,) = map(json.dumps, result["warnings"])
+    assert "ports.yml by itself. Name it last, by COMPOSE_FILE=docker-compose.yml:ports.yml or by --file" in warning
+    assert not result["override"]["read_by_default"] and len(read_by_default(stack, programs)) == 7
+    assert not module(files=["docker-compose.yml", "ports.yml"], **options).get("warnings")
+    (stack / ".env").write_text(CLICKSTACK_ENV + f"COMPOSE_FILE={result['override']['compose_file']}\n")
+    assert read_by_default(stack, programs) == set()
+    told = module(**options)
+    assert not told["changed"] and told["override"]["read_by_default"] and not told.get("warnings")
+
+
+@pytest.mark.parametrize("validate", ["auto", "always", "never"])
+@pytest.mark.parametrize("version", ["", "2.24.3"])
+def test_an_override_needs_a_docker_compose_that_understands_it(
+    module: Run, stack: Path, programs: Path, version: str, validate: str
+) -> None:
+    """The lab has none that old, so a program says that it is; it is asked for nothing else before it is refused."""
+    (programs / "docker-compose").unlink()
+    if version:
+        (programs / "docker-compose").write_text(f'#!/bin/sh\n[ "$*" = "version --short" ] && echo {version}\n')
+        (programs / "docker-compose").chmod(0o755)
+    result = module(default=REMOVE, override_file=OVERRIDE, validate=validate)
+    assert compose_file(stack) == CLICKSTACK
+    if validate == "never":
+        assert result["changed"] and not result["validated"] and (stack / OVERRIDE).is_file()
+        return
+    assert result["failed"] and not (stack / OVERRIDE).exists()
+    assert "override_file needs Docker Compose 2.24.4 or newer" in result["msg"]
+    told = f"this machine has {version}; update it, or leave override_file out" if version else "there is none on PATH"
+    assert told in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "is there, and it is not a file"),
+        ("folder", "folder is there, and it is not a file"),
+        ("no/where.yml", "there is no directory"),
+        ("mine.yml", "mine.yml:1: compose_ports did not write this file"),
+        ("docker-compose.yml", "docker-compose.yml:1: compose_ports did not write this file"),
+        ("latin.yml", "latin.yml: byte 12 is not UTF-8"),
+    ],
+)
+def test_an_override_file_that_cannot_be_is_refused(module: Run, stack: Path, name: str, message: str) -> None:
+    (stack / "folder").mkdir()
+    (stack / "mine.yml").write_text("services: {}\n")
+    (stack / "latin.yml").write_bytes(b"services: {}\xe4\n")
+    before = sorted(stack.rglob("*"))
+    for check in (True, False):
+        result = module(check=check, default=REMOVE, override_file=name)
+        assert result["failed"] and message in result["msg"]
+        assert result["msg"].endswith("Nothing was changed.")
+    assert sorted(stack.rglob("*")) == before and compose_file(stack) == CLICKSTACK
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_override_that_docker_compose_refuses_is_taken_back(
+    module: Run, programs: Path, stack: Path, there: bool
+) -> None:
+    if there:
+        assert module(override_file=OVERRIDE)["changed"]
+    before = {path.name: path.read_text() for path in stack.iterdir()}
+    disturb(programs, 2, f"echo 'volumes: 1' >>{stack}/{OVERRIDE}")
+    result = module(default=REMOVE, override_file=OVERRIDE)
+    assert result["failed"] and "Docker Compose does not take the project" in result["msg"]
+    assert result["msg"].endswith("The files are as they were. Nothing was changed.")
+    assert {path.name: path.read_text() for path in stack.iterdir()} == before
+
+
+def test_an_override_file_that_appears_meanwhile_is_left_to_them(module: Run, programs: Path, stack: Path) -> None:
+    disturb(programs, 1, f"echo '# mine' >{stack}/{OVERRIDE}")
+    result = module(default=REMOVE, override_file=OVERRIDE)
+    assert result["failed"] and "was changed by somebody else meanwhile; run again" in result["msg"]
+    assert override_file(stack) == "# mine\n"
+
+
+def test_an_override_that_upstream_left_behind_is_written_anew(module: Run, stack: Path, programs: Path) -> None:
+    """A service that is gone keeps Docker Compose from starting the project, and the module is what mends it."""
+    module(default=REMOVE, override_file=OVERRIDE)
+    (stack / "docker-compose.yml").write_text(CLICKSTACK.replace("  app:\n", "  hyperdx:\n"))
+    with pytest.raises(subprocess.CalledProcessError):
+        read_by_default(stack, programs)
+    result = module(default=REMOVE, override_file=OVERRIDE)
+    assert result["changed"] and result["validated"] and result["exposure"]["after"] == []
+    assert read_by_default(stack, programs) == set()

@@ -26,7 +26,7 @@ _ODD_NUMBER: Final = re.compile(
     r"|[0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)|[-+][0-9]+"
 )
 # What YAML 1.1 and 1.2 readers take for null or a truth value.
-_NO_TEXT: Final = re.compile(r"|~|null|true|false|yes|no|on|off|y|n", re.IGNORECASE)
+NO_TEXT: Final = re.compile(r"|~|null|true|false|yes|no|on|off|y|n", re.IGNORECASE)
 
 
 class PortError(ValueError):
@@ -161,7 +161,7 @@ def plain(text: str) -> str:
 
     :raises PortError: for null, truth values and numbers that are not plainly decimal
     """
-    if _NO_TEXT.fullmatch(text):
+    if NO_TEXT.fullmatch(text):
         raise PortError(f"{text or 'an empty entry'} is not a port")
     if _ODD_NUMBER.fullmatch(text):
         raise PortError(f"{text} is not a plain decimal number: write the port so, or in quotes")

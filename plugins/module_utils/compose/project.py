@@ -57,6 +57,35 @@ class Files(Protocol):
         """Return the path without symbolic links."""
 
 
+class Overlay:
+    """A file system with some files as they will be.
+
+    :param files: the file system below
+    :param texts: the text of files by their real paths, whether they are there or not; none for one that is not there
+    """
+
+    def __init__(self, files: Files, texts: Mapping[str, str | None]) -> None:
+        self.files = files
+        self.texts = texts
+
+    def read(self, path: str) -> str:
+        """Return the text of a file.
+
+        :raises ComposeError: if it cannot be read
+        """
+        text = self.texts.get(self.files.real(path))
+        return self.files.read(path) if text is None else text
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        real = self.files.real(path)
+        return self.texts[real] is not None if real in self.texts else self.files.exists(path)
+
+    def real(self, path: str) -> str:
+        """Return the path without symbolic links."""
+        return self.files.real(path)
+
+
 @dataclass(eq=False)
 class Entry:
     """One entry of a service's ports.

@@ -11,11 +11,13 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.compose import project, witness
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose import override, project, witness
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import RUAMEL_ERROR, ComposeError
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import (
     Decision,
@@ -33,6 +35,7 @@ _ACTION: dict[str, Any] = {
 OPTIONS: dict[str, Any] = {
     "project_src": {"type": "path", "required": True},
     "files": {"type": "list", "elements": "path"},
+    "override_file": {"type": "path"},
     "env_files": {"type": "list", "elements": "path"},
     # no_log keeps the values out of the system's log; what is exposed is not looked through for them, see run()
     "environment": {"type": "dict", "no_log": True},
@@ -89,16 +92,23 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
     if params["inherit_environment"]:
         first = {**os.environ, **first}
     environment = project.read_environment(directory, params["env_files"], first, files)
-    paths = project.compose_files(directory, params["files"], environment, files)
+    place = _place(params, directory, environment, files)
+    paths = list(place.base) if place else project.compose_files(directory, params["files"], environment, files)
     rules, default = _rules(params)
-    compose = _witness(params["validate"], directory, paths, environment)
-    found = trim(directory, paths, environment, files, rules, default, params["removal"] == "delete")
+    compose = _witness(params["validate"], bool(place), directory, paths, environment)
+    deletes = params["removal"] == "delete"
+    if place:
+        found = override.override(directory, place, environment, files, rules, default, deletes)
+    else:
+        found = trim(directory, paths, environment, files, rules, default, deletes)
     if params["validate"] != "never":
         _check_addresses([*(rule.decision for rule in rules), default])
-    for note in found.notes:
+    told = _told(place, directory, environment) if place else None
+    for note in [*found.notes, *_unread(place, told)]:
         module.warn(note)
     if compose:
-        compose.check(found.exposed_before)
+        compose.check(found.exposed_base)
+        compose = replace(compose, paths=found.paths)
     backups = {} if module.check_mode else _write(module, found, compose)
     return {
         "changed": bool(found.changed),
@@ -106,9 +116,48 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         "files": [
             {"path": path, "changed": path in found.changed, "backup_file": backups.get(path)} for path in found.after
         ],
+        "override": told,
         "validated": compose is not None,
         "diff": [{"prepared": found.diff(path)} for path in found.changed],
     }
+
+
+def _place(
+    params: dict[str, Any], directory: str, environment: dict[str, str], files: project.Files
+) -> override.Place | None:
+    """Where the override file stands, if one is wanted.
+
+    :raises ComposeError: if it cannot be one, or cannot be written there
+    """
+    if params["override_file"] is None:
+        return None
+    path = os.path.normpath(os.path.join(directory, params["override_file"]))
+    folder = os.path.dirname(files.real(path))
+    if os.path.lexists(files.real(path)) and not files.exists(path):
+        raise ComposeError(f"override_file: {path} is there, and it is not a file")
+    if not os.path.isdir(folder):
+        raise ComposeError(f"override_file: there is no directory {folder}; make it first")
+    return override.place(directory, params["files"], environment, files, path)
+
+
+def _told(place: override.Place, directory: str, environment: dict[str, str]) -> dict[str, Any]:
+    """How Docker Compose comes to read the override file."""
+    separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+    return {
+        "path": place.path,
+        "read_by_default": place.by_default,
+        "compose_file": place.compose_file(directory, separator),
+    }
+
+
+def _unread(place: override.Place | None, told: Mapping[str, Any] | None) -> list[str]:
+    """What the operator has to do if nothing says that Docker Compose shall read the override file."""
+    if not place or not told or place.by_default or place.listed:
+        return []
+    return [
+        f"Docker Compose does not read {place.path} by itself. Name it last, by COMPOSE_FILE={told['compose_file']} or "
+        "by --file; until then, the ports are those of the other files."
+    ]
 
 
 def _rules(params: dict[str, Any]) -> tuple[list[Rule], Decision]:
@@ -155,15 +204,31 @@ def _check_addresses(decisions: list[Decision]) -> None:
         raise RulesError(problems)
 
 
-def _witness(wanted: str, directory: str, paths: list[str], environment: dict[str, str]) -> witness.Compose | None:
+def _witness(
+    wanted: str, overrides: bool, directory: str, paths: list[str], environment: dict[str, str]
+) -> witness.Compose | None:
     """Docker Compose, if it is wanted and there.
 
-    :raises ComposeError: if it must be there and is not
+    :param overrides: whether it must understand an override file
+    :raises ComposeError: if it must be there and is not, or is too old
     """
-    command = None if wanted == "never" else witness.find()
-    if wanted == "always" and not command:
+    if wanted == "never":
+        return None
+    needs = ".".join(map(str, override.NEEDS))
+    program = witness.find()
+    if not program and overrides:
+        raise ComposeError(
+            f"override_file needs Docker Compose {needs} or newer on this machine, and there is none on PATH; install "
+            "it, or say validate=never if it will be there later"
+        )
+    if not program and wanted == "always":
         raise ComposeError("validate=always needs Docker Compose v2 on this machine, and there is none on PATH")
-    return witness.Compose(command, directory, paths, environment) if command else None
+    if program and overrides and not program.is_at_least(override.NEEDS):
+        raise ComposeError(
+            f"override_file needs Docker Compose {needs} or newer, which knows !override, and this machine has "
+            f"{program.version}; update it, or leave override_file out, so that the files themselves are edited"
+        )
+    return witness.Compose(program.command, directory, paths, environment) if program else None
 
 
 class Disk:
@@ -193,34 +258,45 @@ def _write(module: AnsibleModule, found: Trim, compose: witness.Compose | None) 
 
     :raises ComposeError: with the old files back in place
     """
+    disk = Disk()
     for path in found.changed:
-        if Disk().read(path) != found.before[path]:
+        if (disk.read(path) if disk.exists(path) else None) != found.before.get(path):
             raise ComposeError(f"{path} was changed by somebody else meanwhile; run again")
-    backups = {path: module.backup_local(path) for path in found.changed} if module.params["backup"] else {}
+    there = [path for path in found.changed if path in found.before]
+    backups = {path: module.backup_local(path) for path in there} if module.params["backup"] else {}
+    base = disk.real(found.paths[0])
     written: list[str] = []
     try:
         for path in found.changed:
             written.append(path)
-            _replace(path, found.after[path])
+            _replace(path, found.after[path], path if path in there else base)
         if compose and written:
             compose.check(found.exposed_after)
     except (ComposeError, OSError) as error:
         for path in written:
-            _replace(path, found.before[path])
+            if path in there:
+                _replace(path, found.before[path], path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
         raise ComposeError(f"{error}. The files are as they were") from None
     return backups
 
 
-def _replace(path: str, text: str) -> None:
-    """Replace a file at one blow; owner, mode, access control list and security context stay."""
-    folder, before = os.path.dirname(path), os.stat(path)
+def _replace(path: str, text: str, like: str) -> None:
+    """Replace a file at one blow.
+
+    :param like: the file that it gets owner, mode, access control list and security context from; itself, if it is
+        there
+    """
+    folder, before = os.path.dirname(path), os.stat(like)
     handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode("utf-8"))
             if (before.st_uid, before.st_gid) != (os.getuid(), os.getgid()):
                 os.fchown(file.fileno(), before.st_uid, before.st_gid)
-            shutil.copystat(path, temporary)
+            shutil.copystat(like, temporary)
             os.utime(temporary)
             file.flush()
             os.fsync(file.fileno())

@@ -14,7 +14,13 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.compose import
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import ComposeError, lines_of
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.edit import edited
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.ports import Port
-from ansible_collections.hardened.clickstack.plugins.module_utils.compose.project import Entry, Files, Project, load
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.project import (
+    Entry,
+    Files,
+    Overlay,
+    Project,
+    load,
+)
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import Decision, Rule, decide
 
 
@@ -22,15 +28,19 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules 
 class Trim:
     """What trimming comes to.
 
-    :param before: the text of each file, by its real path
+    :param before: the text of each file, by its real path; nothing for a file that is not there
     :param after: the same, afterwards
-    :param exposed_before: what is exposed to whom, as `exposure.exposed` gives it
-    :param exposed_after: the same, afterwards
-    :param notes: what trimming cannot help with
+    :param paths: the Compose files that Docker Compose reads afterwards, the base first
+    :param exposed_base: what the files that rules were judged against expose to whom, as `exposure.exposed` gives it
+    :param exposed_before: the same of all files, before
+    :param exposed_after: the same of all files, afterwards
+    :param notes: what the operator should know, trimming or not
     """
 
     before: dict[str, str]
     after: dict[str, str]
+    paths: list[str]
+    exposed_base: list[dict[str, Any]]
     exposed_before: list[dict[str, Any]]
     exposed_after: list[dict[str, Any]]
     notes: list[str]
@@ -38,34 +48,16 @@ class Trim:
     @property
     def changed(self) -> list[str]:
         """The real paths of the files that change."""
-        return [path for path, text in self.after.items() if text != self.before[path]]
+        return [path for path, text in self.after.items() if text != self.before.get(path)]
 
     def diff(self, path: str) -> str:
         """Return the lines of a file that change, and no others: what stands around them may be secret."""
-        before, after = (_lines(texts[path]) for texts in (self.before, self.after))
+        before, after = (_lines(texts.get(path, "")) for texts in (self.before, self.after))
         return "".join(difflib.unified_diff(before, after, f"before: {path}", f"after: {path}", n=0))
 
 
 def _lines(text: str) -> list[str]:
     return [line.rstrip("\r\n") + "\n" for line in lines_of(text)]
-
-
-class _Edited:
-    """The file system with some files as they will be."""
-
-    def __init__(self, files: Files, texts: Mapping[str, str]) -> None:
-        self.files = files
-        self.texts = texts
-
-    def read(self, path: str) -> str:
-        real = self.files.real(path)
-        return self.texts[real] if real in self.texts else self.files.read(path)
-
-    def exists(self, path: str) -> bool:
-        return self.files.exists(path)
-
-    def real(self, path: str) -> str:
-        return self.files.real(path)
 
 
 def trim(
@@ -95,18 +87,36 @@ def trim(
         )
         for path, document in project.documents.items()
     }
+    result = checked(directory, paths, environment, Overlay(files, after), wanted(project, decisions))
+    exposed = exposure.exposed(project)
+    return Trim(before, after, list(paths), exposed, exposed, exposure.exposed(result), exposure.notes(project))
+
+
+def checked(
+    directory: str,
+    paths: Sequence[str],
+    environment: Mapping[str, str],
+    files: Files,
+    expected: Mapping[str, set[Port]],
+) -> Project:
+    """Return the project that new files make, once it is sure that it publishes what it shall.
+
+    :param files: the file system with the new files
+    :param expected: what each service shall publish
+    :raises ComposeError: if it cannot be read, or publishes anything else
+    """
     try:
-        result = load(directory, paths, environment, _Edited(files, after))
+        result = load(directory, paths, environment, files)
     except ComposeError as error:
         raise ComposeError(f"the result would be broken, please report this; {error}") from None
-    if _ports(result) != _wanted(project, decisions):
+    if publishes(result) != expected:
         raise ComposeError("the result would not publish what the rules say, please report this")
-    return Trim(before, after, exposure.exposed(project), exposure.exposed(result), exposure.notes(project))
+    return result
 
 
-def _wanted(project: Project, decisions: Mapping[Entry, Decision]) -> dict[str, set[Port]]:
-    """What each service shall publish."""
-    wanted = {}
+def wanted(project: Project, decisions: Mapping[Entry, Decision]) -> dict[str, set[Port]]:
+    """Return what each service shall publish."""
+    out = {}
     for service in project.services.values():
         kept = [
             (port, decisions[entry])
@@ -114,14 +124,14 @@ def _wanted(project: Project, decisions: Mapping[Entry, Decision]) -> dict[str, 
             if decisions[entry].action != "remove"
             for port in entry.ports
         ]
-        wanted[service.name] = {
+        out[service.name] = {
             replace(port, host_ip=what.address) if what.action == "bind" else port for port, what in kept
         }
-    return wanted
+    return out
 
 
-def _ports(project: Project) -> dict[str, set[Port]]:
-    """What each service publishes."""
+def publishes(project: Project) -> dict[str, set[Port]]:
+    """Return what each service publishes."""
     return {
         service.name: {port for entry in service.entries if not entry.removed for port in entry.ports}
         for service in project.services.values()

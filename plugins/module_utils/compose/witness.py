@@ -23,8 +23,25 @@ _TIMEOUT: Final = 120
 _SHORTEST_SECRET: Final = 4
 
 
-def find() -> list[str] | None:
-    """Return the command of Docker Compose v2 on this machine: the CLI's plugin, or the program of its own.
+@dataclass(frozen=True)
+class Program:
+    """Docker Compose on this machine.
+
+    :param command: how it is called
+    :param version: what it says of itself, for example 2.40.3-3
+    """
+
+    command: Sequence[str]
+    version: str
+
+    def is_at_least(self, wanted: tuple[int, int, int]) -> bool:
+        """Whether its version is this one or newer; what is added behind the three numbers does not count."""
+        numbers = [int(number) for number in re.findall(r"\d+", self.version)[:3]]
+        return (*numbers, 0, 0)[:3] >= wanted
+
+
+def find() -> Program | None:
+    """Return Docker Compose v2 on this machine: the CLI's plugin, or the program of its own.
 
     :raises ComposeError: if it hangs
     """
@@ -34,7 +51,7 @@ def find() -> list[str] | None:
         answer = _answer([*command, "version", "--short"], os.environ)
         version = re.match(r"v?(\d+)\.", answer.stdout)
         if answer.returncode == 0 and version and int(version[1]) >= 2:
-            return command
+            return Program(command, answer.stdout.strip())
     return None
 
 
@@ -58,7 +75,7 @@ def _answer(command: Sequence[str], environment: Mapping[str, str]) -> subproces
 class Compose:
     """Docker Compose for one project.
 
-    :param command: as `find` returns it
+    :param command: how it is called
     :param directory: the project directory
     :param paths: the Compose files, the base first
     :param environment: the variables that count, and no others do

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.exposure import exposed
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.override import override, place
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.project import (
     Project,
     compose_files,
@@ -68,18 +69,23 @@ class Folder:
 
     def trim(self, rules: Sequence[Mapping[str, Any]] = (), default: Any = None, deletes: bool = False) -> Trim:
         """Trim the files on disk, if the rules can be followed."""
-        made = [Rule.of(f"rules[{index}]", rule) for index, rule in enumerate(rules)]
-        others = decision("default", default, False) if default else Decision("keep", named=False)
         directory, paths, environment = self.arguments
-        found = trim(directory, paths, environment, Disk(), made, others, deletes)
-        for path in found.changed:
-            Path(path).write_bytes(found.after[path].encode())
-        return found
+        return _written(trim(directory, paths, environment, Disk(), *_decisions(rules, default), deletes))
 
-    def compose(self, version: str) -> Compose:
-        """The real Docker Compose on these files."""
-        directory, paths, environment = self.arguments
-        return Compose([command(version)], directory, paths, environment)
+    def override(
+        self, name: str, rules: Sequence[Mapping[str, Any]] = (), default: Any = None, deletes: bool = False
+    ) -> Trim:
+        """Write an override file, if the rules can be followed."""
+        environment = read_environment(str(self.path), None, self.first, Disk())
+        where = place(str(self.path), self.names, environment, Disk(), str(self.path / name))
+        return _written(
+            override(str(self.path), where, environment, Disk(), *_decisions(rules, default), deletes),
+        )
+
+    def compose(self, version: str, paths: Sequence[str] | None = None) -> Compose:
+        """The real Docker Compose on these files, or on those of the project."""
+        directory, own, environment = self.arguments
+        return Compose([command(version)], directory, paths or own, environment)
 
     def exposed(self) -> list[dict[str, Any]]:
         """What is exposed to whom."""
@@ -91,6 +97,17 @@ class Folder:
             f"{one['service']} {one['host_ip'] or '*'}:{one['published'] or ''}:{one['target']}/{one['protocol']}"
             for one in self.exposed()
         ]
+
+
+def _decisions(rules: Sequence[Mapping[str, Any]], default: Any) -> tuple[list[Rule], Decision]:
+    made = [Rule.of(f"rules[{index}]", rule) for index, rule in enumerate(rules)]
+    return made, decision("default", default, False) if default else Decision("keep", named=False)
+
+
+def _written(found: Trim) -> Trim:
+    for path in found.changed:
+        Path(path).write_bytes(found.after[path].encode())
+    return found
 
 
 CLICKSTACK = """\

@@ -1,5 +1,6 @@
 """For any Compose file and any rules: only lines of ports differ, a second run changes nothing, what was removed can
-come back as it was, and Docker Compose sees the ports that the module says are exposed.
+come back as it was, and Docker Compose sees the ports that the module says are exposed. An override file comes to the
+same ports, and leaves the files alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import ComposeError
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import RulesError
+from ansible_collections.hardened.clickstack.plugins.module_utils.compose.witness import ours
 from tests.unit.compose.support import KEEP, KEEP_ALL, VERSIONS, Folder
 
 COMMENTS = ("", "", " # c", "   # it's: a #comment [", " # ports: [1:1]", " #- 80:80")
@@ -302,3 +304,52 @@ def test_projects_of_several_files_publish_what_docker_compose_says(
         assert all(port["reach"] == "loopback" for port in found.exposed_after if port["service"] not in names)
         if not removes:
             assert folder.trim(kept, default).changed == []
+
+
+OVERRIDE = "override of ours.yml"
+
+
+def overrides(folder: Folder, version: str, rules: Sequence[dict[str, Any]], default: Any) -> set[tuple[Any, ...]]:
+    """Write an override file; return what is exposed then. The other files stay, and a second run changes nothing."""
+    files = folder.texts()
+    found = folder.override(OVERRIDE, rules, default)
+    assert {name: text for name, text in folder.texts().items() if name != OVERRIDE} == files
+    folder.compose(version, found.paths).check(found.exposed_after)
+    again = folder.override(OVERRIDE, rules, default)
+    assert again.changed == [] and again.exposed_before == found.exposed_after
+    (folder.path / OVERRIDE).unlink()
+    return ours(found.exposed_after)
+
+
+@settings(
+    max_examples=40,
+    phases=(Phase.generate,),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(case=cases())
+def test_an_override_file_comes_to_what_trimming_in_place_does(case: Case) -> None:
+    with tempfile.TemporaryDirectory() as path:
+        folder = Folder(Path(path), PORT="700").write({"compose.yml": case.text})
+        exposed = overrides(folder, VERSIONS[len(case.text) % 2], case.rules, case.default)
+        assert exposed == ours(folder.trim(case.rules, case.default, True).exposed_after)
+
+
+@settings(max_examples=40, phases=(Phase.generate,), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(files=projects(), kept=st.lists(st.sampled_from("abci"), unique=True), removes=st.booleans())
+def test_an_override_file_goes_on_top_of_any_files(files: dict[str, str], kept: list[str], removes: bool) -> None:
+    """Where services share lines and cannot be trimmed in place, too."""
+    with tempfile.TemporaryDirectory() as path:
+        folder = Folder(Path(path), PORT="700").write(files)
+        try:
+            before = ours(folder.exposed())
+        except ComposeError as error:
+            assert "differently from run to run" in str(error)
+            return
+        rules = [{"service": name, **KEEP} for name in kept if any(port[0] == name for port in before)]
+        default = {"action": "remove"} if removes else {"action": "bind"}
+        exposed = overrides(folder, VERSIONS[len(str(files)) % 2], rules, default)
+        expected = {port for port in before if port[0] in kept}
+        if not removes:
+            expected |= {(*port[:3], "127.0.0.1", port[4]) for port in before if port[0] not in kept}
+        assert exposed == expected
