@@ -426,12 +426,15 @@ def test_upstreams_stack_is_overridden(module: Run, stack: Path, programs: Path,
     predicted = module(check=True, **options)
     assert sorted(path.name for path in stack.iterdir()) == [".env", "docker-compose.yml"]
     (stack / "docker-compose.yml").chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(stack / "docker-compose.yml", 1234, 2345)
     result = module(**options)
     for key in ("changed", "diff", "exposure", "override", "validated"):
         assert result[key] == predicted[key]
     assert result["changed"] and result["validated"] and not result.get("warnings")
     assert compose_file(stack) == CLICKSTACK
-    assert (stack / OVERRIDE).stat().st_mode & 0o7777 == 0o640
+    for key in ("st_mode", "st_uid", "st_gid"):
+        assert getattr((stack / OVERRIDE).stat(), key) == getattr((stack / "docker-compose.yml").stat(), key)
     assert [(Path(file["path"]).name, file["changed"], file["backup_file"]) for file in result["files"]] == [
         ("docker-compose.yml", False, None),
         (OVERRIDE, True, None),

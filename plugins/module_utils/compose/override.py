@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose import exposure
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.document import (
@@ -74,9 +74,27 @@ class Place:
     by_default: bool
     listed: bool
 
-    def compose_file(self, directory: str, separator: str) -> str:
-        """Return the value of COMPOSE_FILE with which Docker Compose reads them, run in the directory."""
-        return separator.join(os.path.relpath(path, directory) for path in [*self.base, self.path])
+    def result(self, directory: str, environment: Mapping[str, str]) -> dict[str, Any]:
+        """Return where the file is and how Docker Compose, run in the project directory, comes to read it.
+
+        :param environment: the variables that count; COMPOSE_PATH_SEPARATOR may be one
+        """
+        separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+        return {
+            "path": self.path,
+            "read_by_default": self.by_default,
+            "compose_file": separator.join(os.path.relpath(path, directory) for path in [*self.base, self.path]),
+        }
+
+    def notes(self, directory: str, environment: Mapping[str, str]) -> list[str]:
+        """Return what the operator has to do, if nothing says that Docker Compose shall read the file."""
+        if self.by_default or self.listed:
+            return []
+        return [
+            f"Docker Compose does not read {self.path} by itself. Name it last, by "
+            f"COMPOSE_FILE={self.result(directory, environment)['compose_file']} or by --file; until then, the ports "
+            "are those of the other files."
+        ]
 
 
 def place(

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -103,8 +102,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         found = trim(directory, paths, environment, files, rules, default, deletes)
     if params["validate"] != "never":
         _check_addresses([*(rule.decision for rule in rules), default])
-    told = _told(place, directory, environment) if place else None
-    for note in [*found.notes, *_unread(place, told)]:
+    for note in [*found.notes, *(place.notes(directory, environment) if place else ())]:
         module.warn(note)
     if compose:
         compose.check(found.exposed_base)
@@ -116,7 +114,7 @@ def _run(module: AnsibleModule) -> dict[str, Any]:
         "files": [
             {"path": path, "changed": path in found.changed, "backup_file": backups.get(path)} for path in found.after
         ],
-        "override": told,
+        "override": place.result(directory, environment) if place else None,
         "validated": compose is not None,
         "diff": [{"prepared": found.diff(path)} for path in found.changed],
     }
@@ -138,26 +136,6 @@ def _place(
     if not os.path.isdir(folder):
         raise ComposeError(f"override_file: there is no directory {folder}; make it first")
     return override.place(directory, params["files"], environment, files, path)
-
-
-def _told(place: override.Place, directory: str, environment: dict[str, str]) -> dict[str, Any]:
-    """How Docker Compose comes to read the override file."""
-    separator = environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-    return {
-        "path": place.path,
-        "read_by_default": place.by_default,
-        "compose_file": place.compose_file(directory, separator),
-    }
-
-
-def _unread(place: override.Place | None, told: Mapping[str, Any] | None) -> list[str]:
-    """What the operator has to do if nothing says that Docker Compose shall read the override file."""
-    if not place or not told or place.by_default or place.listed:
-        return []
-    return [
-        f"Docker Compose does not read {place.path} by itself. Name it last, by COMPOSE_FILE={told['compose_file']} or "
-        "by --file; until then, the ports are those of the other files."
-    ]
 
 
 def _rules(params: dict[str, Any]) -> tuple[list[Rule], Decision]:

@@ -351,7 +351,9 @@ def test_where_it_stands_among_the_files(folder: Folder, case: str, there: bool)
     found = placed(folder, name)
     assert [os.path.relpath(path, folder.path) for path in found.base] == base
     assert (found.by_default, found.listed) == (by_default, listed)
-    assert found.compose_file(str(folder.path), ";") == ";".join([*base, name])
+    result = found.result(str(folder.path), {"COMPOSE_PATH_SEPARATOR": ";"})
+    assert result["compose_file"] == ";".join([*base, name]) and result["read_by_default"] is by_default
+    assert bool(found.notes(str(folder.path), {})) is not (by_default or listed)
 
 
 REFUSED: dict[str, tuple[dict[str, str], list[str] | None, str, str]] = {
