@@ -69,6 +69,8 @@ options:
         reason, unless O(removal=delete).
       - Rules are judged against the ports of O(files) alone, so the same rules give the same file. What the rules no
         longer change leaves the file, and with nothing to override it stays, without services.
+      - Run the module after each update of O(files). Until then, a port that is new in a service of this file is not
+        published, and a new service publishes what it says.
       - Entries are written as they are in O(files), variables included, except where a variable would mean something
         else here, as one of an included file may; then its value is written. C(x-) keys of an entry are not copied.
       - Docker Compose must read it after all others. It does so by itself if it is called

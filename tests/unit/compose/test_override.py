@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.compose.overri
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.rules import RulesError
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.runner import Disk
 from ansible_collections.hardened.clickstack.plugins.module_utils.compose.witness import Program
-from tests.unit.compose.support import CLICKSTACK, CLICKSTACK_ENV, KEEP, KEEP_ALL, REMOVE, Folder
+from tests.unit.compose.support import CLICKSTACK, CLICKSTACK_ENV, KEEP, KEEP_ALL, REMOVE, Folder, command
 
 WHY = {**REMOVE, "reason": "why: not #1"}
 BIND: dict[str, Any] = {"action": "bind"}
@@ -338,17 +339,26 @@ PLACES: dict[str, tuple[dict[str, str], list[str] | None, str, tuple[list[str], 
 
 
 def placed(folder: Folder, name: str) -> Place:
+    """Where an override file stands, with the one variable that .env may set."""
     environment = {"COMPOSE_FILE": folder.texts()[".env"].strip().split("=")[1]} if ".env" in folder.texts() else {}
     return place(str(folder.path), folder.names, environment, Disk(), str(folder.path / name))
 
 
-@pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("case", PLACES)
-def test_where_it_stands_among_the_files(folder: Folder, case: str, there: bool) -> None:
-    """The same whether it is there already or not."""
+def test_where_it_stands_among_the_files(folder: Folder, version: str, case: str) -> None:
+    """The same whether it is there already or not; and Docker Compose, told nothing, reads it if we say so."""
     files, folder.names, name, (base, by_default, listed) = PLACES[case]
-    folder.write({**files, **({name: f"{WRITTEN_BY}\nservices: {{}}\n"} if there else {})})
-    found = placed(folder, name)
+    found = placed(folder.write(files), name)
+    assert placed(folder.write({name: f"{WRITTEN_BY}\nservices: {{ours: {{image: x}}}}\n"}), name) == found
+    told = subprocess.run(
+        [command(version), "config", "--services"],
+        cwd=folder.path,
+        env={"HOME": str(folder.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ("ours" in told.stdout.split()) is by_default
     assert [os.path.relpath(path, folder.path) for path in found.base] == base
     assert (found.by_default, found.listed) == (by_default, listed)
     result = found.result(str(folder.path), {"COMPOSE_PATH_SEPARATOR": ";"})
