@@ -54,9 +54,11 @@ class Space:
         return _run(self.command(arguments, folder), self.name, check, input, env, timeout)
 
     def popen(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start a program of this machine in here, on pipes. It ends with the lab at the latest."""
+        """Start a program of this machine in here, on pipes. To end the process ends it, and so does the lab's end."""
+        # nsenter stays as its parent, because of the PID namespace, and does not pass signals on
+        command = self.command(["setpriv", "--pdeathsig=TERM", *arguments])
         return subprocess.Popen(
-            self.command(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
 
