@@ -105,7 +105,7 @@ def parse(text: str) -> list[Rule]:
 
 
 def policies(text: str, version: str) -> list[dict[str, str]]:
-    """Return what happens at the end of each built-in chain of the filter table, as options of ansible.builtin.iptables.
+    """Return what happens at the end of the filter table's built-in chains, as options of ansible.builtin.iptables.
 
     :param text: what iptables-save or ip6tables-save says: ``*filter``, and below it ``:FORWARD DROP [0:0]``
     :param version: `ipv4` or `ipv6`
