@@ -42,7 +42,8 @@ def files(host: Host) -> set[str]:
     """Return a line for the content and the mode of all that there is in the places that the role writes to."""
     said = host.sh(
         "cd /; find etc usr/local var/lib/stack-firewall ! -type d ! -name mtab -printf '%p %m %l\\n'"
-        " -exec sha256sum {} + 2>/dev/null | sort; find etc/systemd | sort; systemctl list-unit-files --no-legend; ufw status verbose"
+        " -exec sha256sum {} + 2>/dev/null | sort; find etc/systemd | sort;"
+        " systemctl list-unit-files --no-legend; ufw status verbose"
     )
     return set(said.splitlines())
 
