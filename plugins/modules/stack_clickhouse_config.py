@@ -61,6 +61,12 @@ options:
       - Empty, the default, for none.
     type: dict
     default: {}
+  hashes:
+    description:
+      - Texts that stand for a hash in the files, with the hash. So it is in no log of the task.
+      - Empty, the default, for none.
+    type: dict
+    default: {}
   keys:
     description:
       - Files on the host that hold encryption keys in hexadecimal digits. They are looked at, not copied.
@@ -170,6 +176,7 @@ def main() -> None:
                 "owner": {"type": "int", "default": 101},
                 "group": {"type": "int", "default": 101},
                 "digests": {"type": "dict", "default": {}, "no_log": False},
+                "hashes": {"type": "dict", "default": {}, "no_log": True},
                 "keys": {"type": "list", "elements": "dict", "default": [], "options": key, "no_log": False},
                 "certificates": {"type": "dict", "options": certificates},
                 "program": {"type": "list", "elements": "str", "default": []},

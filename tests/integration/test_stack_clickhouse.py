@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http.client
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -24,18 +25,25 @@ import pytest
 import yaml
 
 from tests.sandbox.certificates import Authority
-from tests.sandbox.engine import python_of
+from tests.sandbox.engine import Engine, EngineError, python_of
 from tests.sandbox.real_server import free_port
 from tests.sandbox.users_xml import SHIPPED
 
 from .conftest import ROOT
+from .servers import NEWEST, VERSIONS
 
 Json = dict[str, Any]
 PROGRAM = ROOT / "tests" / "sandbox" / "server_program.py"
-VERSIONS = ("25.8", "24.8")
+GENUINE = [version for version in ("25.8", "24.8") if version in VERSIONS]
 USER, PASSWORD = "clickstack_bootstrap", "correct horse battery"
 MARK = "mark-of-plain-text"
 SECRETS = {"password": PASSWORD, "disk": os.urandom(32).hex(), "collections": os.urandom(16).hex()}
+ENVIRONMENT = {
+    "CLICKHOUSE_WATCHDOG_ENABLE": "0",
+    "CLICKHOUSE_DISK_KEY": SECRETS["disk"],
+    "CLICKHOUSE_NAMED_COLLECTIONS_KEY": SECRETS["collections"],
+}
+"""What the container has in its environment."""
 IMAGE_LOGS = ("query_log", "trace_log", "part_log", "metric_log", "asynchronous_metric_log", "text_log", "error_log")
 TOOL = """
 import ctypes, os, sys
@@ -55,6 +63,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.etc = folder, folder / "etc"
+        self.version = ""
         self.etc.mkdir(parents=True)
         self.authority = Authority(folder / "ca")
         self.tls = folder / "tls"
@@ -126,6 +135,7 @@ class Site:
             ["ansible-playbook", "-i", "localhost,", "-c", "local", book, *arguments],
             env={
                 **os.environ,
+                **ENVIRONMENT,
                 "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", installed),
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"),
@@ -138,6 +148,12 @@ class Site:
             check=False,
         )
 
+    def tool(self, version: str) -> list[str]:
+        """How `clickhouse` of this version is run here."""
+        program = self.folder / "clickhouse.py"
+        program.write_text(TOOL)
+        return [str(python_of(version)), "-I", str(program)]
+
     def converge(self, **variables: Any) -> None:
         """Run the role, which succeeds."""
         done = self.play(**variables)
@@ -146,16 +162,9 @@ class Site:
     @contextlib.contextmanager
     def server(self, version: str, port: str = "https") -> Iterator[None]:
         """ClickHouse's own server on these files, while the block runs. `port` is the one that tells when it is up."""
-        environment = {
-            **os.environ,
-            "CLICKHOUSE_WATCHDOG_ENABLE": "0",
-            "CLICKHOUSE_DISK_KEY": SECRETS["disk"],
-            "CLICKHOUSE_NAMED_COLLECTIONS_KEY": SECRETS["collections"],
-            "CLICKHOUSE_INTERSERVER_PASSWORD": "a password of replicas",
-        }
         process = subprocess.Popen(
             [python_of(version), "-I", PROGRAM, f"--config-file={self.etc}/config.xml"],
-            env=environment,
+            env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -206,7 +215,7 @@ class Site:
         return {str(path): path.read_bytes() for path in (self.folder / "data").rglob("*") if path.is_file()}
 
 
-def applied(site: Site) -> Json:
+def applied(site: Site, version: str) -> Json:
     """What the fixture gave to the role."""
     return {
         "stack_clickhouse_prometheus": True,
@@ -215,14 +224,29 @@ def applied(site: Site) -> Json:
         "stack_clickhouse_remote_urls_hosts": ["localhost:1"],
         "stack_clickhouse_limits_server": {"max_concurrent_queries": 77, "max_server_memory_usage_to_ram_ratio": 0.7},
         "stack_clickhouse_limits_profile": {"max_query_size": 54321},
+        "stack_clickhouse_program": site.tool(version),
+        "stack_clickhouse_validate_command": [
+            "sh",
+            "-euc",
+            'cp "$1/config.xml" "$2" && shift && shift && exec "$@"',
+            "validate",
+            str(site.etc),
+            "{}",
+            *site.tool(version),
+            "extract-from-config",
+            "--config-file",
+            "{}/config.xml",
+            "--key",
+            "tcp_port_secure",
+        ],
     }
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=GENUINE)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server that was open, with a table in it, and then was hardened; it runs."""
     site = Site(tmp_path_factory.mktemp("clickhouse"))
-    version: str = request.param
+    version = site.version = request.param
     # 24.8 has no encryption of named collections
     site.variables["stack_clickhouse_named_collections"] = version != "24.8"
     with site.server(version, "http"):
@@ -230,7 +254,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         assert site.query(f"INSERT INTO default.old VALUES ('{MARK} old')", "default", "", tls=False) == ""
         assert all(site.is_open(port) for port in ("http", "tcp", "mysql", "postgresql", "interserver"))
     assert any(f"{MARK} old".encode() in content for content in site.raw().values())
-    site.converge(**applied(site))
+    site.converge(**applied(site, version))
     with site.server(version):
         yield site
 
@@ -238,6 +262,25 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_only_ports_with_tls_are_open(site: Site) -> None:
     assert site.is_open("https") and site.is_open("native")
     assert not any(site.is_open(port) for port in ("http", "tcp", "mysql", "postgresql", "interserver"))
+
+
+@pytest.mark.parametrize("port", ["https", "native"])
+def test_tls_is_mozilla_s_intermediate_profile(site: Site, port: str) -> None:
+    scanner = ROOT / ".build" / "venv" / "dev" / "bin" / "sslyze"
+    authority = ("--certinfo_ca_file", site.tls / "ca.crt")
+    done = subprocess.run(
+        [scanner, "--mozilla_config", "intermediate", "--certinfo", *authority, f"localhost:{site.ports[port]}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    verdict = done.stdout.partition("COMPLIANCE AGAINST TLS CONFIGURATION")[2]
+    assert f"localhost:{site.ports[port]}: " in verdict, done.stdout + done.stderr
+    deviations = re.findall(r"^ +\* (.*)$", verdict, re.MULTILINE)
+    # 25.8 takes every curve that its OpenSSL has, whatever <ecdhCurve> says; both are strong
+    own = ("tls_curves: TLS curves {'X448', 'secp521r1'}", "tls_curves: TLS curves {'secp521r1', 'X448'}")
+    assert not [text for text in deviations if not (site.version == "25.8" and text.startswith(own))]
 
 
 def test_metrics_are_on_their_address_alone(site: Site) -> None:
@@ -336,9 +379,11 @@ def test_new_data_is_encrypted_and_old_data_is_there(site: Site) -> None:
     assert site.query("SELECT text FROM default.old") == f"{MARK} old"
 
 
-def test_named_collections_are_encrypted(site: Site) -> None:
+def test_named_collections_are_encrypted_or_refused(site: Site) -> None:
     if not site.variables["stack_clickhouse_named_collections"]:
-        pytest.skip("24.8 cannot encrypt named collections")
+        again = site.play("--check", **applied(site, site.version), stack_clickhouse_named_collections=True)
+        assert "ClickHouse 24.8.4.1 cannot encrypt named collections" in again.stdout
+        return
     assert site.query(f"CREATE NAMED COLLECTION IF NOT EXISTS collection AS a = '{MARK} collection'") == ""
     assert not [path for path, content in site.raw().items() if f"{MARK} collection".encode() in content]
 
@@ -351,5 +396,36 @@ def test_keys_are_not_in_files_that_clickhouse_writes(site: Site) -> None:
 
 
 def test_nothing_changes_a_second_time(site: Site) -> None:
-    again = site.play("--check", **applied(site))
+    again = site.play("--check", **applied(site, site.version))
     assert "changed=0" in again.stdout, again.stdout
+
+
+@pytest.mark.skipif(NEWEST not in VERSIONS, reason="runs with the newest version")
+def test_the_newest_engine_reads_the_files_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path / "site")
+    # The engine's session is `default`'s, so that has to stay. The engine in a process reads neither the hosts that are
+    # allowed, the rules of access control nor the prefixes of settings: for those there are the servers above.
+    site.converge(stack_clickhouse_default_user=False, stack_clickhouse_password_types=False)
+    for name, text in ENVIRONMENT.items():
+        monkeypatch.setenv(name, text)
+    with Engine(NEWEST, f"{site.folder}/data?config-file={site.etc}/config.xml") as engine:
+
+        def value(sql: str) -> str:
+            return engine.query(sql).decode().strip()
+
+        def refused(sql: str) -> str:
+            with pytest.raises(EngineError) as caught:
+                engine.query(sql)
+            return caught.value.name
+
+        server = "SELECT value FROM system.server_settings WHERE name = "
+        assert value(server + "'max_server_memory_usage_to_ram_ratio'") == "0.8"
+        assert value("SELECT value FROM system.settings WHERE name = 'max_query_size'") == "1048576"
+        assert refused("SET log_queries = 0") == "SETTING_CONSTRAINT_VIOLATION"
+        assert f"CREATE USER {USER} IDENTIFIED WITH sha256_password HOST LOCAL" in value("SHOW ACCESS")
+        value("CREATE TABLE default.fresh (text String) ENGINE = MergeTree ORDER BY text")
+        value(f"INSERT INTO default.fresh VALUES ('{MARK} fresh')")
+        value(f"CREATE NAMED COLLECTION collection AS a = '{MARK} collection'")
+        assert value("SELECT text FROM default.fresh") == f"{MARK} fresh"
+        assert value("SELECT DISTINCT disk_name FROM system.parts WHERE table = 'fresh'") == "encrypted"
+    assert not [path for path, content in site.raw().items() if MARK.encode() in content]

@@ -109,13 +109,14 @@ class Files:
         """The content of our files, with the digests of passwords in it, and the passwords by their files' paths."""
         passwords: dict[str, str] = {}
         problems: list[str] = []
-        wanted: dict[str, str] = dict(self._options["files"])
+        hashes: dict[str, str] = dict(self._options["hashes"])
         for token, path in self._options["digests"].items():
-            text = self._secret(path, problems)
-            passwords[path] = text
-            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-            wanted = {name: content.replace(token, digest) for name, content in wanted.items()}
+            passwords[path] = self._secret(path, problems)
+            hashes[token] = hashlib.sha256(passwords[path].encode("utf-8", "surrogateescape")).hexdigest()
         _refuse(problems)
+        wanted: dict[str, str] = dict(self._options["files"])
+        for token, text in hashes.items():
+            wanted = {name: content.replace(token, text) for name, content in wanted.items()}
         return wanted, passwords
 
     def _secret(self, path: str, problems: list[str]) -> str:
