@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +398,34 @@ def test_keys_are_not_in_files_that_clickhouse_writes(site: Site) -> None:
 def test_nothing_changes_a_second_time(site: Site) -> None:
     again = site.play("--check", **applied(site, site.version))
     assert "changed=0" in again.stdout, again.stdout
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within 15 seconds: ClickHouse looks at its files every two."""
+    deadline = time.monotonic() + 15
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_another_certificate_is_served_without_a_restart(site: Site) -> None:
+    def served() -> str:
+        return ssl.get_server_certificate(("localhost", site.ports["https"]), ca_certs=str(site.tls / "ca.crt"))
+
+    before = served()
+    certificate, key = site.authority.server()
+    (site.tls / "tls.key").unlink()
+    shutil.copy(key, site.tls / "tls.key")
+    shutil.copy(certificate, site.tls / "tls.crt")
+    assert eventually(lambda: served() == certificate.read_text() != before)
+
+
+def test_another_network_of_the_administrator_holds_without_a_restart(site: Site) -> None:
+    for networks, refused in ((["10.0.0.0/8"], True), (["127.0.0.0/8", "::1"], False)):
+        site.converge(**applied(site, site.version), stack_clickhouse_bootstrap_networks=networks)
+        assert eventually(lambda refused=refused: ("Authentication failed" in site.query("SELECT 1")) is refused)
 
 
 @pytest.mark.skipif(NEWEST not in VERSIONS, reason="runs with the newest version")

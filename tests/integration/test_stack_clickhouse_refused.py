@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.stack_clickhouse import tree
 from ansible_collections.hardened.clickstack.plugins.modules import stack_clickhouse_config
 from tests.sandbox.certificates import Authority
 
@@ -272,3 +274,28 @@ def test_variables_that_contradict_each_other_are_refused(tmp_path: Path) -> Non
     assert done.returncode and not (site.etc / "config.d").exists()
     for words in ("no port at all", "empty password", "wants one of", "nobody could log in", "cannot be names", "a b"):
         assert words in done.stdout, words
+
+
+# By folder: what each file says. The names are in the order in which ClickHouse merges them.
+MERGED = {
+    "a.xml": "<a>1</a><b><c>2</c><d>3</d></b><e><f>4</f></e><g>5</g><h x='1'>6</h><h x='2'>7</h>",
+    "b.xml": "<a>10</a><b><c>20</c></b><e replace='1'><i>40</i></e><g remove='1'/><h x='2'>70</h><j remove='1'/>",
+    "c.xml": "<g>500</g><b><d remove='remove'/></b>",
+}
+
+
+def test_files_are_merged_as_clickhouse_merges_them(converged: Site, tmp_path: Path) -> None:
+    (tmp_path / "config.d").mkdir()
+    (tmp_path / "config.xml").write_text("<clickhouse/>")
+    roots = {}
+    for name, text in MERGED.items():
+        content = f"<clickhouse>{text}</clickhouse>"
+        (tmp_path / "config.d" / name).write_text(content)
+        roots[name] = tree.parse(name, content)
+    ours = tree.merge(roots)
+    for key in ("a", "b.c", "b.d", "e.f", "e.i", "g", "h", "h[1]", "j"):
+        arguments = ["extract-from-config", "--config-file", tmp_path / "config.xml", "--key", key, "--try"]
+        done = subprocess.run([*converged.tool("25.8"), *arguments], capture_output=True, text=True, check=False)
+        name, _, number = key.removesuffix("]").partition("[")
+        found = ours.all(*name.split("."))[int(number or 0) :]
+        assert (found[0].text if found else "") == done.stdout.strip(), key
