@@ -89,6 +89,8 @@ def expression(pattern: str) -> re.Pattern[str]:
     """
     if _NOT_RE2.search(pattern):
         raise ValueError("RE2, which ClickHouse uses, cannot look around and has no back references")
+    if "[:" in pattern:
+        raise ValueError("classes such as [:digit:] mean something else to Python; write them as [0-9] or \\d")
     try:
         return re.compile(pattern)
     except re.error as error:
