@@ -199,6 +199,16 @@ class Guarded:
         """Return all rules of the kernel, without counters."""
         return re.sub(r"counter packets \d+ bytes \d+", "counter", self.host.sh("nft --stateless list ruleset"))
 
+    def files(self) -> set[str]:
+        """Return a line for the content and the mode of all that there is in the places that the role writes to."""
+        said = self.host.sh(
+            # ufw writes its rules anew, in its own words, at the first change
+            "cd /; find etc usr/local var/lib/stack-firewall ! -type d ! -name mtab ! -name 'user*.rules'"
+            " -printf '%p %m %l\\n' -exec sha256sum {} + 2>/dev/null | sort; find etc/systemd | sort;"
+            " systemctl list-unit-files --no-legend; ufw status verbose; ufw show added"
+        )
+        return set(said.splitlines())
+
     def meaning(self) -> list[str]:
         """Return the rules without what another start of Docker, or ufw once it is disabled, leaves different.
 

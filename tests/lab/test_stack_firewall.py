@@ -47,6 +47,32 @@ EVENTS: dict[str, str] = {
 }
 
 
+def test_removal_leaves_the_host_as_it_was(guarded: Guarded) -> None:
+    """Rules, files, units and what ufw is set to."""
+    rules, files = guarded.meaning(), guarded.files()
+    guarded.play()
+    guarded.play(state="absent")
+    guarded.wait_for_containers()
+    assert guarded.files() == files
+    assert guarded.meaning() == rules
+
+
+def test_a_rule_set_that_locks_out_ssh_takes_itself_back(guarded: Guarded, lab: Lab) -> None:
+    """An administrator's own rule shuts SSH as soon as ufw is enabled. Nobody can foresee that; the host goes back."""
+    host = guarded.host
+    host.sh("ufw prepend deny from 192.168.50.2")
+    rules, files = guarded.rules(), guarded.files()
+    try:
+        run = guarded.play(check=False, rollback_timeout=5)
+        assert run.done.returncode
+        assert "The firewall is again what it was before this run." in run.text
+        assert lab.trusted.attempt(host.lan4, 22) == "open"
+        assert guarded.rules() == rules
+        assert {line for line in guarded.files() if "stack-firewall" not in line} == files
+    finally:
+        host.sh("ufw delete deny from 192.168.50.2")
+
+
 def test_what_is_declared_is_open_and_nothing_else_whatever_happens(guarded: Guarded, lab: Lab) -> None:
     """Every event, with a full sweep after it and probes every 10 ms all through."""
     host = guarded.host
@@ -99,7 +125,8 @@ def test_what_is_declared_is_open_and_nothing_else_whatever_happens(guarded: Gua
         print(f"{event}: from {started - watched:.1f} to {time.monotonic() - watched:.1f} s")
         if problems:
             break
-    again = guarded.play()
+    assert guarded.play(guard_log=True).changed, "a run that loads other rules"
+    again = guarded.play(guard_log=True)
     if again.changed:
         problems.append(f"a second run changed something: {again.text}")
     for version in (4, 6):
