@@ -32,7 +32,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export SANDBOX_VERSIONS ?= 26.9 25.8 24.8
 
 .PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
-	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration lab molecule artifact bench \
+	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration roles lab molecule artifact bench \
 	release-notes setup-lab
 
 help: ## show this list
@@ -87,6 +87,9 @@ integration: $(INTEGRATION) ## real playbooks with the installed collection, on 
 integration-%: $(ARTIFACT)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false SANDBOX_VERSIONS=$(*:real=26.9) \
 		$(PART) run $@ $(PYTEST) tests/integration
+
+roles: $(ARTIFACT) ## roles on this machine, held against the servers that read what they write
+	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/roles
 
 # The lab's hosts are made of Debian packages and of Go modules, once in a checkout.
 setup-lab:

@@ -9,25 +9,21 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.clickhouse.sql import ident
+from tests.playbook import Run, run_playbook
 
 if TYPE_CHECKING:
     from tests.sandbox import Client
 
 MODULES = "ansible_collections.hardened.clickstack.plugins.modules"
-ROOT = Path(__file__).parents[2]
 
 
 class Failed(Exception):
@@ -158,45 +154,12 @@ def _without_marks(entity: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(entity).replace("[HIDDEN] (new)", "[HIDDEN]"))
 
 
-class Run:
-    """One run of ansible-playbook."""
-
-    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
-        self.code = process.returncode
-        self.output = process.stdout + process.stderr
-
-    @property
-    def recap(self) -> dict[str, int]:
-        """The counts of the last line: ok, changed, failed, skipped."""
-        last = re.findall(r"^\S+\s+: (ok=.*)$", self.output, re.MULTILINE)[-1]
-        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", last)}
-
-
 @pytest.fixture
 def playbook(login: dict[str, Any], tmp_path: Path) -> Callable[..., Run]:
     """Run ansible-playbook: on a list of plays, or on a playbook's name; the connection comes from the environment."""
 
     def run(plays: list[dict[str, Any]] | str, *arguments: str, **environment: str) -> Run:
-        name = plays if isinstance(plays, str) else str(tmp_path / "playbook.yml")
-        if not isinstance(plays, str):
-            Path(name).write_text(yaml.safe_dump(plays, sort_keys=False))
-        process = subprocess.run(
-            ["ansible-playbook", "-i", "localhost,", "-c", "local", name, *arguments],
-            env={
-                **os.environ,
-                **{f"CLICKHOUSE_{key[len('login_') :].upper()}": str(value) for key, value in login.items()},
-                "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".build/installed")),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
-                "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
-                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return Run(process)
+        connection = {f"CLICKHOUSE_{key[len('login_') :].upper()}": str(value) for key, value in login.items()}
+        return run_playbook(plays, *arguments, folder=tmp_path, **{**connection, **environment})
 
     return run

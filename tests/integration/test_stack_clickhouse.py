@@ -24,12 +24,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.playbook import ROOT
 from tests.sandbox.certificates import Authority
 from tests.sandbox.engine import Engine, EngineError, python_of
 from tests.sandbox.real_server import free_port
 from tests.sandbox.users_xml import SHIPPED
 
-from .conftest import ROOT
 from .servers import NEWEST, VERSIONS
 
 Json = dict[str, Any]

@@ -31,6 +31,9 @@ PACKAGES = [
     "procps",
     "python3",
     "python3-apt",
+    # what community.crypto and community.mongodb want where their modules run
+    "python3-cryptography",
+    "python3-pymongo",
     "python3-requests",
     "python3-ruamel.yaml",
     "systemd",
