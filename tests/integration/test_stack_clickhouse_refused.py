@@ -296,6 +296,6 @@ def test_files_are_merged_as_clickhouse_merges_them(converged: Site, tmp_path: P
     for key in ("a", "b.c", "b.d", "e.f", "e.i", "g", "h", "h[1]", "j"):
         arguments = ["extract-from-config", "--config-file", tmp_path / "config.xml", "--key", key, "--try"]
         done = subprocess.run([*converged.tool("25.8"), *arguments], capture_output=True, text=True, check=False)
-        name, _, number = key.removesuffix("]").partition("[")
+        name, _bracket, number = key.removesuffix("]").partition("[")
         found = ours.all(*name.split("."))[int(number or 0) :]
         assert (found[0].text if found else "") == done.stdout.strip(), key
