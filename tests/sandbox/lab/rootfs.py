@@ -31,7 +31,9 @@ PACKAGES = [
     "procps",
     "python3",
     "python3-apt",
-    # what community.crypto and community.mongodb want where their modules run
+    # what community.crypto and community.mongodb want where their modules run; debootstrap does not find cffi's by itself,
+    # which is asked for by the name of what it provides
+    "python3-cffi-backend",
     "python3-cryptography",
     "python3-pymongo",
     "python3-requests",
