@@ -16,7 +16,7 @@ CORES = $(eval CORES := $(shell $(ENVIRONMENTS) cores 2>/dev/null | tr ' ' ':'))
 core_environment = $(patsubst $*:%,%,$(filter $*:%,$(CORES)))
 SANITY = $(foreach core,$(CORES),sanity-$(firstword $(subst :, ,$(core))))
 UNIT = $(foreach core,$(CORES),unit-$(firstword $(subst :, ,$(core))))
-ENGINES := chdb-26.9 chdb-25.8 chdb-24.8
+ENGINES := chdb-26.9 chdb-25.8 chdb-25.5 chdb-24.8
 # One part for each version, so that two of them run side by side; a real server is one.
 INTEGRATION = $(addprefix integration-,$(if $(CLICKHOUSE_URL),real,$(SANDBOX_VERSIONS)))
 

@@ -1,4 +1,4 @@
-"""ClickHouse's own server, out of the chDB wheels of 24.8 and 25.8, which hold the whole clickhouse program.
+"""ClickHouse's own server, out of the chDB wheels of 24.8, 25.5 and 25.8, which hold the whole clickhouse program.
 
 Run by the interpreter of that version's environment; the arguments are those of `clickhouse-server`. It ends with its
 parent.

@@ -46,6 +46,7 @@ ENVIRONMENTS = {
     "core-2.21": Environment(("3.13", "3.12"), core="2.21"),
     "chdb-26.9": Environment(("3.11", "3.12", "3.13", "3.10")),
     "chdb-25.8": Environment(("3.11", "3.12", "3.13", "3.10")),
+    "chdb-25.5": Environment(("3.11", "3.12", "3.13", "3.10")),
     "chdb-24.8": Environment(("3.11", "3.12", "3.10")),
 }
 
