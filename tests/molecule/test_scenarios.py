@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +19,9 @@ from tests.sandbox.lab import Lab, Unavailable, busybox, images
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "extensions" / "molecule"
 NAMES = sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
+PLATFORMS = {name: yaml.safe_load((SCENARIOS / name / "molecule.yml").read_text())["platforms"][0] for name in NAMES}
+RUNS = [(name, engine) for name in NAMES for engine in PLATFORMS[name].get("engines", [""])]
+"""Each scenario, and where its hosts are Docker hosts, each of their engines: `trixie` is Debian 13 with its own."""
 
 
 def test_every_role_has_a_scenario() -> None:
@@ -27,11 +29,10 @@ def test_every_role_has_a_scenario() -> None:
     assert {path.name for path in (ROOT / "roles").iterdir() if path.is_dir()} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_scenario(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "engine"), RUNS)
+def test_scenario(name: str, engine: str, tmp_path: Path) -> None:
     """`molecule test` passes, on hosts that are made for it."""
-    platforms = yaml.safe_load((SCENARIOS / name / "molecule.yml").read_text())["platforms"]
-    with PARTS[platforms[0]["name"]](name, platforms[0], tmp_path) as (inventory, command):
+    with PARTS[PLATFORMS[name]["name"]](name, engine, tmp_path) as (inventory, command):
         environment = {
             **os.environ,
             "HOME": str(tmp_path),
@@ -56,7 +57,7 @@ def test_scenario(name: str, tmp_path: Path) -> None:
 
 
 @contextmanager
-def clickhouse(scenario: str, _platform: dict[str, Any], folder: Path) -> Iterator[tuple[str, list[str]]]:
+def clickhouse(scenario: str, _engine: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """A sandbox ClickHouse on loopback, and an inventory that says where it is."""
     with start(tls=True) as server:
         assert server.https_port and server.ca
@@ -74,16 +75,16 @@ def clickhouse(scenario: str, _platform: dict[str, Any], folder: Path) -> Iterat
 
 
 @contextmanager
-def docker(scenario: str, platform: dict[str, Any], _folder: Path) -> Iterator[tuple[str, list[str]]]:
+def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, list[str]]]:
     """A Docker host in a lab. Molecule runs on the trusted neighbour; the host `untrusted` is there to probe from."""
     if os.geteuid() != 0:
         pytest.skip("the lab makes network namespaces and mounts: it needs root")
     with Lab() as lab:
         try:
-            host = lab.host("docker", platform.get("engine", "20.10"))
+            host = lab.host("docker", engine)
         except Unavailable as reason:
-            pytest.skip(f"without Docker Engine {platform['engine']}: {reason}")
-        for archive in IMAGES[platform["images"]]():
+            pytest.skip(f"without Docker Engine {engine}: {reason}")
+        for archive in IMAGES[PLATFORMS[scenario]["images"]]():
             host.load(archive)
         python = lab.folder / "untrusted-python"
         python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')

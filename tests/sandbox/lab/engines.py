@@ -14,6 +14,7 @@ from .packages import BUILD, made_once, unpacked
 from .rootfs import rootfs
 
 ENGINES = ("20.10", "26.1", "28.5", "29")
+TRIXIE = "trixie"
 VERSION_29 = "29.8.1"
 """The release of which the versions below are part; its engine goes by another number as a Go module."""
 
@@ -21,8 +22,11 @@ VERSION_29 = "29.8.1"
 def layers(engine: str, compose: str = "2.40") -> list[Path]:
     """Return the folders that make up a host with this engine and this Compose, the uppermost first.
 
+    The engine "trixie" is Debian 13 with its own engine, 26.1; all others are Debian 12 with another engine laid over.
     Raises Unavailable where one of them cannot be had.
     """
+    if engine == TRIXIE:
+        return [unpacked(f"compose-{compose}"), rootfs(TRIXIE)]
     upper = {
         "20.10": (),
         "26.1": ("docker-26.1",),

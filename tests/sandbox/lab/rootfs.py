@@ -1,4 +1,4 @@
-"""The root file system of the lab's hosts: Debian 12 with systemd, ufw, nftables, Docker Engine 20.10 and sshd.
+"""The root file systems of the lab's hosts: Debian 12 or 13 with systemd, ufw, nftables, their Docker Engine and sshd.
 
 debootstrap makes it, in about a minute, once. What would reach past the host's own namespaces is masked or left out.
 """
@@ -11,11 +11,13 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from .packages import BUILD, MIRROR, Unavailable, made_once
 
-SUITE = "bookworm"
+RELEASES = {"bookworm": [], "trixie": ["docker-cli"]}
+"""Debian's releases, and what each needs beyond PACKAGES."""
 # Without firewalld: it comes with polkit, which cannot be configured where no system bus runs.
 PACKAGES = [
     "ca-certificates",
@@ -64,29 +66,30 @@ MASKED = [
 ]
 
 
-def rootfs() -> Path:
-    """Return the folder with the root file system; it is read, never written to.
+def rootfs(release: str = "bookworm") -> Path:
+    """Return the folder with the root file system of a release of Debian; it is read, never written to.
 
     Raises Unavailable without root, OSError where debootstrap fails.
     """
     if os.geteuid() != 0:
         raise Unavailable("the lab makes network namespaces and mounts: it needs root")
     # All that decides what comes out and nothing else: a word changed in a comment costs nobody a minute.
-    recipe = json.dumps([SUITE, PACKAGES, MASKED, inspect.getsource(_debootstrap)])
+    packages = [*PACKAGES, *RELEASES[release]]
+    recipe = json.dumps([release, packages, MASKED, inspect.getsource(_debootstrap)])
     folder = BUILD / f"rootfs-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     with made_once(folder) as fresh:
         if fresh:
-            _debootstrap(fresh)
+            _debootstrap(fresh, release, packages)
     return folder
 
 
-def _debootstrap(folder: Path) -> None:
+def _debootstrap(folder: Path, release: str, packages: Sequence[str]) -> None:
     if not shutil.which("debootstrap"):
         subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", "debootstrap"], check=True)
     log = folder.with_suffix(".log")
     with log.open("w") as output:
         done = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, folder, MIRROR],
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, folder, MIRROR],
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
