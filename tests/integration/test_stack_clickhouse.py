@@ -1,4 +1,4 @@
-"""stack_clickhouse: what ClickHouse's own server (24.8, 25.5, 25.8) and the engine of 26.9 make of the files of the role.
+"""stack_clickhouse: what ClickHouse's own server (24.8, 25.5, 25.8) and the engine of 26.9 make of the role's files.
 
 The role runs as a playbook. The server begins with the ports, the logs and the open `default` user that the image has,
 so that what is closed was open before. TLS is judged from outside by sslyze, encryption at rest by the raw files.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import http.server
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +82,7 @@ class Site:
             (folder / name).write_text(text + "\n")
             (folder / name).chmod(0o400)
         names = ("http", "tcp", "mysql", "postgresql", "interserver", "https", "native", "prometheus")
+        names += ("http-authentication",)
         self.ports = {name: free_port() for name in names}
         self.variables: Json = {
             "stack_clickhouse_directory": str(self.etc),
@@ -227,6 +230,17 @@ def applied(site: Site, version: str) -> Json:
         "stack_clickhouse_remote_urls_hosts": ["localhost:1"],
         "stack_clickhouse_limits_server": {"max_concurrent_queries": 77, "max_server_memory_usage_to_ram_ratio": 0.7},
         "stack_clickhouse_limits_profile": {"max_query_size": 54321},
+        "stack_clickhouse_http_authentication": True,
+        "stack_clickhouse_http_authentication_servers": {
+            "basic": {"uri": f"http://localhost:{site.ports['http-authentication']}/login"}
+        },
+        "stack_clickhouse_ldap": True,
+        "stack_clickhouse_ldap_servers": {
+            "corp": {"host": "ldap.example.com", "bind_dn": "uid={user_name},dc=example"}
+        },
+        "stack_clickhouse_ldap_user_directories": [{"server": "corp", "roles": ["of_the_directory"]}],
+        "stack_clickhouse_kerberos": True,
+        "stack_clickhouse_kerberos_realm": "EXAMPLE.COM",
         "stack_clickhouse_program": site.tool(version),
         "stack_clickhouse_validate_command": [
             "sh",
@@ -348,6 +362,45 @@ def test_access_control_is_the_strict_one(site: Site) -> None:
     assert "Not enough privileges" in site.query(
         "SELECT * FROM information_schema.tables", "one", "another long password"
     )
+
+
+class WhoMayEnter(http.server.BaseHTTPRequestHandler):
+    """A server that knows one user, by HTTP's basic authentication."""
+
+    def do_GET(self) -> None:
+        login = base64.b64encode(b"guest:of the other server").decode()
+        self.send_response(200 if self.headers["Authorization"] == f"Basic {login}" else 401)
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+def test_an_http_server_says_who_may_enter(site: Site) -> None:
+    statement = "CREATE USER OR REPLACE guest IDENTIFIED WITH http SERVER 'basic' SCHEME 'BASIC'"
+    assert site.query(statement) == ""
+    server = http.server.HTTPServer(("127.0.0.1", site.ports["http-authentication"]), WhoMayEnter)
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert site.query("SELECT currentUser()", "guest", "of the other server") == "guest"
+        assert "Authentication failed" in site.query("SELECT 1", "guest", "wrong")
+        server.shutdown()
+    assert "Authentication failed" in site.query("SELECT 1", "guest", "of the other server")
+
+
+def test_ldap_and_kerberos_are_what_was_asked_for(site: Site) -> None:
+    """As ClickHouse reads the files: the wheels' server is built without their libraries, so it asks nobody."""
+    assert site.query("SELECT name FROM system.user_directories WHERE type = 'ldap'") == "ldap"
+    read = [*site.tool(site.version), "extract-from-config", "--config-file", str(site.etc / "config.xml"), "--key"]
+    for key, value in (
+        ("ldap_servers.corp.bind_dn", "uid={user_name},dc=example"),
+        ("user_directories.ldap.server", "corp"),
+        ("kerberos.realm", "EXAMPLE.COM"),
+    ):
+        done = subprocess.run(
+            [*read, key], env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == value, done.stderr
 
 
 def test_urls_of_foreign_hosts_are_refused(site: Site) -> None:

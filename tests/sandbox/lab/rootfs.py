@@ -33,8 +33,8 @@ PACKAGES = [
     "procps",
     "python3",
     "python3-apt",
-    # what community.crypto and community.mongodb want where their modules run; debootstrap does not find cffi's by itself,
-    # which is asked for by the name of what it provides
+    # what community.crypto and community.mongodb want where their modules run; debootstrap does not find cffi's by
+    # itself, which is asked for by the name of what it provides
     "python3-cffi-backend",
     "python3-cryptography",
     "python3-pymongo",
