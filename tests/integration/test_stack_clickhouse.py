@@ -29,6 +29,7 @@ import yaml
 from tests.playbook import ROOT
 from tests.sandbox.certificates import Authority
 from tests.sandbox.engine import Engine, EngineError, python_of
+from tests.sandbox.lab import packages
 from tests.sandbox.real_server import free_port
 from tests.sandbox.users_xml import SHIPPED
 
@@ -168,9 +169,15 @@ class Site:
     @contextlib.contextmanager
     def server(self, version: str, port: str = "https") -> Iterator[None]:
         """ClickHouse's own server on these files, while the block runs. `port` is the one that tells when it is up."""
+        with self.running([python_of(version), "-I", PROGRAM], port):
+            yield
+
+    @contextlib.contextmanager
+    def running(self, program: list[str | Path], port: str = "https", **environment: str) -> Iterator[None]:
+        """A program that takes a server's arguments, on these files."""
         process = subprocess.Popen(
-            [python_of(version), "-I", PROGRAM, f"--config-file={self.etc}/config.xml"],
-            env={**os.environ, **ENVIRONMENT},
+            [*program, f"--config-file={self.etc}/config.xml"],
+            env={**os.environ, **ENVIRONMENT, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -283,6 +290,11 @@ def test_only_ports_with_tls_are_open(site: Site) -> None:
 
 @pytest.mark.parametrize("port", ["https", "native"])
 def test_tls_is_mozilla_s_intermediate_profile(site: Site, port: str) -> None:
+    assert not deviations(site, port)
+
+
+def deviations(site: Site, port: str) -> list[str]:
+    """What sslyze finds that is not as in Mozilla's intermediate profile."""
     scanner = ROOT / ".build" / "venv" / "dev" / "bin" / "sslyze"
     authority = ("--certinfo_ca_file", site.tls / "ca.crt")
     done = subprocess.run(
@@ -294,10 +306,10 @@ def test_tls_is_mozilla_s_intermediate_profile(site: Site, port: str) -> None:
     )
     verdict = done.stdout.partition("COMPLIANCE AGAINST TLS CONFIGURATION")[2]
     assert f"localhost:{site.ports[port]}: " in verdict, done.stdout + done.stderr
-    deviations = re.findall(r"^ +\* (.*)$", verdict, re.MULTILINE)
-    # 25.5 and 25.8 take every curve that their OpenSSL has, whatever <ecdhCurve> says; both are strong
-    own = ("tls_curves: TLS curves {'X448', 'secp521r1'}", "tls_curves: TLS curves {'secp521r1', 'X448'}")
-    assert not [text for text in deviations if not (site.version != "24.8" and text.startswith(own))]
+    # All but 24.8 take every curve that their OpenSSL has, whatever <ecdhCurve> says; these two are strong.
+    curves = ("tls_curves: TLS curves {'X448', 'secp521r1'}", "tls_curves: TLS curves {'secp521r1', 'X448'}")
+    found = re.findall(r"^ +\* (.*)$", verdict, re.MULTILINE)
+    return [text for text in found if site.version == "24.8" or not text.startswith(curves)]
 
 
 def test_metrics_are_on_their_address_alone(site: Site) -> None:
@@ -513,3 +525,45 @@ def test_the_newest_engine_reads_the_files_as_they_are_meant(tmp_path: Path, mon
         assert value("SELECT text FROM default.fresh") == f"{MARK} fresh"
         assert value("SELECT DISTINCT disk_name FROM system.parts WHERE table = 'fresh'") == "encrypted"
     assert not [path for path, content in site.raw().items() if MARK.encode() in content]
+
+
+@pytest.mark.skipif(NEWEST not in VERSIONS, reason="runs with the newest version")
+def test_debian_s_old_server_has_tls_alone(tmp_path: Path) -> None:
+    """clickhouse-server 18.16 of Debian, a build by others on other libraries: ports, addresses and TLS."""
+    try:
+        debian = packages.unpacked("clickhouse-18.16")
+    except packages.Unavailable as reason:
+        pytest.skip(f"without Debian's clickhouse-server: {reason}")
+    program: list[str | Path] = [debian / "usr/sbin/clickhouse-server"]
+    libraries = ":".join(str(debian / path) for path in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
+    site = Site(tmp_path / "site")
+    (site.etc / "users.xml").write_text(
+        "<yandex><profiles><default/></profiles><quotas><default/></quotas><users><default><password/><profile>default"
+        "</profile><quota>default</quota><networks><ip>::/0</ip></networks></default></users></yandex>"
+    )
+
+    def as_yandex() -> None:
+        """Call the root element as it was called then; the settings that 18.16 needs are in its config.xml."""
+        for path in (site.etc / "config.xml", *(site.etc / "config.d").glob("*.xml")):
+            path.chmod(0o600)
+            path.write_text(re.sub(r"(</?)clickhouse>", r"\1yandex>", path.read_text()))
+
+    config = (site.etc / "config.xml").read_text()
+    places = f"<users_config>{site.etc}/users.xml</users_config><default_profile>default</default_profile>"
+    (site.etc / "config.xml").write_text(
+        re.sub(r"<user_directories>.*</user_directories>", places, config, flags=re.DOTALL)
+    )
+    as_yandex()
+    with site.running(program, "http", LD_LIBRARY_PATH=libraries):
+        assert site.is_open("http") and site.is_open("tcp") and not site.is_open("https")
+    wanted = {f"config.d/hardened-{name}.xml" for name in ("tls", "plaintext", "protocols", "listen")}
+    concerns = yaml.safe_load((ROOT / "roles/stack_clickhouse/vars/main.yml").read_text())[
+        "__stack_clickhouse_concerns"
+    ]
+    off = {switch.strip("{} "): False for file, switch in concerns.items() if file not in wanted}
+    site.converge(**off)
+    assert {f"config.d/{path.name}" for path in (site.etc / "config.d").iterdir()} == wanted
+    as_yandex()
+    with site.running(program, LD_LIBRARY_PATH=libraries):
+        test_only_ports_with_tls_are_open(site)
+        assert not deviations(site, "https") and not deviations(site, "native")
