@@ -55,7 +55,9 @@ class Authority:
         )
         self.ca.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey, life: datetime.timedelta = _LIFE
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.timezone.utc)
         return (
             x509.CertificateBuilder()
@@ -63,8 +65,8 @@ class Authority:
             .issuer_name(self._issuer)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + _LIFE)
+            .not_valid_before(min(now, now + life) - datetime.timedelta(hours=1))
+            .not_valid_after(now + life)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
@@ -76,19 +78,22 @@ class Authority:
         addresses: tuple[str, ...] = (),
         uris: tuple[str, ...] = (),
         server: bool = False,
+        both: bool = False,
+        days: int = 30,
     ) -> tuple[Path, Path]:
-        """A certificate for a client (or a server): the PEM files of certificate and key, named after the common
-        name.
+        """A certificate for a client (or a server, or for what is both): the PEM files of certificate and key, named
+        after the common name. With negative `days` it has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         alternatives += [x509.UniformResourceIdentifier(uri) for uri in uris]
-        builder = self._builder(_name(common_name), key.public_key())
+        builder = self._builder(_name(common_name), key.public_key(), datetime.timedelta(days=days))
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH] if both else [usage]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         certificate, key_file = self._directory / f"{common_name}.crt", self._directory / f"{common_name}.key"
         certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         _write_key(key, key_file)
