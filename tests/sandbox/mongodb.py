@@ -25,6 +25,7 @@ class MongoDB:
         replica_set: str = "",
         localhost_exception: bool = False,
         iterations: int = 15000,
+        version: str = "8.0.16",
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -37,6 +38,7 @@ class MongoDB:
         :param replica_set: the set that it waits to be initiated as; empty for a standalone server
         :param localhost_exception: what it says of enableLocalhostAuthBypass; it has no such exception
         :param iterations: of new passwords' hashes (scramSHA256IterationCount)
+        :param version: the version that it says it is
         :raises RuntimeError: if it does not come up within 20 seconds
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,7 @@ class MongoDB:
             "replica_set": replica_set,
             "localhost_exception": localhost_exception,
             "iterations": iterations,
+            "version": version,
             "host": host,
             "port": port,
         }

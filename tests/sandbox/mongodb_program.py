@@ -5,8 +5,8 @@ ends on SIGTERM.
 
 SecantusDB speaks MongoDB's wire protocol, does SCRAM, and enforces roles. Ours is, after MongoDB's manual:
 authenticationRestrictions (kept, shown to who asks for them, and enforced at login), the mechanisms of updateUser, the
-roles clusterManager and hostManager, rotateCertificates, enableLocalhostAuthBypass in getParameter, and a member of a
-replica set that waits to be initiated.
+roles clusterManager and hostManager, rotateCertificates, enableLocalhostAuthBypass in getParameter, the version that it
+says it is, and a member of a replica set that waits to be initiated.
 """
 
 from __future__ import annotations
@@ -179,7 +179,13 @@ def main() -> None:
             answer["enableLocalhostAuthBypass"] = options["localhost_exception"]
         return answer
 
+    def build_info(document: Json, context: Any, inherited: Any = HANDLERS["buildInfo"]) -> Json:
+        numbers = [*map(int, options["version"].split(".")), 0]
+        return {**inherited(document, context), "version": options["version"], "versionArray": numbers}
+
     HANDLERS.update(
+        buildInfo=build_info,
+        buildinfo=build_info,
         createUser=create_user,
         updateUser=update_user,
         usersInfo=users_info,

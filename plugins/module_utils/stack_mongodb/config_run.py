@@ -124,9 +124,10 @@ class Files:
         """The files, keyfile first, so that no configuration names one that is not there. Raises Refused, OSError."""
         options = self._options
         problems: list[str] = []
+        config = judge.typed(options["config"])
         try:
             version = judge.version_of(options["version"])
-            problems += judge.problems(options["config"], version, options["enterprise"], options["unchecked"])
+            problems += judge.problems(config, version, options["enterprise"], options["unchecked"])
         except ValueError as error:
             problems.append(f"stack_mongodb_version: {error}")
         problems += judge.wrong_members("stack_mongodb_members", options["members"]) if options["members"] is not None else []
@@ -137,7 +138,7 @@ class Files:
             problems += judge.wrong_keyfile(options["keyfile"], text) if text else []
             wanted.append(File(self._root / KEYFILE, text, self._user, self._group, is_secret=True))
         problems += self._certificate()
-        wanted.append(File(self._root / CONFIG, judge.render(options["config"], _HEADER), self._user, self._group))
+        wanted.append(File(self._root / CONFIG, judge.render(config, _HEADER), self._user, self._group))
         uri = options["uri"]
         if uri:
             problems += judge.wrong_database("stack_mongodb_database", uri["database"])

@@ -77,6 +77,36 @@ def settings_of(config: Mapping[str, Any], name: str = "") -> Iterator[tuple[str
             yield full, value
 
 
+def typed(config: Mapping[str, Any], name: str = "") -> Json:
+    """Return a configuration with numbers where settings take numbers: older ansible-core makes texts of them.
+
+    :param config: nested dictionaries
+    :param name: the name of what it is a part of
+    """
+    found: Json = {}
+    for key, value in config.items():
+        full = f"{name}.{key}" if name else str(key)
+        known = PARAMETERS.get(str(key)) if name == "setParameter" else SETTINGS.get(full)
+        if isinstance(value, Mapping):
+            found[str(key)] = typed(value, full)
+        elif isinstance(value, str) and known is not None and known.kind != "str":
+            found[str(key)] = _typed(value, known.kind)
+        else:
+            found[str(key)] = value
+    return found
+
+
+def _typed(text: str, kind: str) -> Union[str, bool, int, float]:
+    """A text as what it stands for; the text itself where it stands for nothing of the kind."""
+    if kind == "bool" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind in ("int", "number") and re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if kind == "number" and re.fullmatch(r"-?\d*\.\d+", text):
+        return float(text)
+    return text
+
+
 def problems(
     config: Mapping[str, Any], version: Version, enterprise: bool = False, unchecked: Sequence[str] = ()
 ) -> list[str]:
@@ -356,19 +386,6 @@ def connection_string(
     query = urlencode(pairs, safe="/,:", quote_via=quote)
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return f"mongodb://{login}@{','.join(hosts)}/{quote(database, safe='')}" + (f"?{query}" if query else "")
-
-
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> Json:
-    """Return two configurations as one; where both have a value, the second one's counts.
-
-    :param first: nested dictionaries
-    :param second: nested dictionaries
-    """
-    found: Json = dict(first)
-    for key, value in second.items():
-        before = found.get(key)
-        found[key] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-    return found
 
 
 def _dotted(version: Optional[Version]) -> str:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
@@ -90,6 +91,7 @@ class Server:
             return  # another member is the primary, or this run would have made it one
         if self._options["certificate"]:
             self._certificate()
+        self._refuse_lockout(wanted)
         for account in wanted:
             self._account(account)
         for user in self._options["absent"]:
@@ -307,6 +309,18 @@ class Server:
 
     # -- users -------------------------------------------------------------------------------------------------------
 
+    def _refuse_lockout(self, wanted: Sequence[Account]) -> None:
+        """Raise Failed where a user that runs log in with could not log in from here again."""
+        names = {(login["name"], login["database"]) for login in self._options["logins"]}
+        ours = [account for account in wanted if (account.name, account.database) in names]
+        address = self._own_address() if ours else ""
+        for account in ours:
+            if not account.allows(address):
+                raise Failed(
+                    f"{account.name}@{account.database}: this user could no longer log in from here, which is {address} for"
+                    f" MongoDB. Nothing was changed. Add it to {', '.join(account.client_source)}."
+                )
+
     def _account(self, wanted: Account) -> None:
         """Make or change one user, and see that the server kept it. Raises Failed."""
         label = f"{wanted.name}@{wanted.database}"
@@ -314,13 +328,6 @@ class Server:
         fields = self._changes(wanted, current)
         if not fields:
             return
-        if wanted.name in [login["name"] for login in self._options["logins"]]:
-            address = self._own_address()
-            if not wanted.allows(address):
-                raise Failed(
-                    f"{label}: this user could no longer log in from here, which is {address} for MongoDB. Add it to"
-                    f" {', '.join(wanted.client_source)}, or run this on a host that is among them."
-                )
         self.result["changed"] = True
         self.result["created" if current is None else "updated"].append(label)
         self.result["diff"]["before"][label] = _shown_user(current, fields)
