@@ -240,12 +240,9 @@ def test_a_command_has_the_last_word(site: Site, run: Callable[..., Run]) -> Non
 
 @contextlib.contextmanager
 def image_start(site: Site) -> Iterator[MongoDB]:
-    """A first start as the image does it: the superuser is made in an init phase, without authorization, network and
-    replica set; then mongod starts with mongod.conf."""
-    data = site.folder / "data"
-    with MongoDB(data, authorization=False) as server, server.client() as nobody:
-        nobody.admin.command("createUser", ROOT_USER, pwd=PASSWORDS["mongodb_root_password"], roles=["root"])
-    with started(site) as server:
+    """A first start as the image does it: the superuser is made in an init phase, in which nobody can connect; then mongod
+    starts with mongod.conf."""
+    with started(site, superuser=(ROOT_USER, site.secrets / "mongodb_root_password")) as server:
         yield server
 
 

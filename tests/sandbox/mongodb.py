@@ -26,6 +26,7 @@ class MongoDB:
         localhost_exception: bool = False,
         iterations: int = 15000,
         version: str = "8.0.16",
+        superuser: tuple[str, Path] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -39,6 +40,7 @@ class MongoDB:
         :param localhost_exception: what it says of enableLocalhostAuthBypass; it has no such exception
         :param iterations: of new passwords' hashes (scramSHA256IterationCount)
         :param version: the version that it says it is
+        :param superuser: a user with the role root and the file of its password, made before it listens, as the image does
         :raises RuntimeError: if it does not come up within 20 seconds
         """
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,7 @@ class MongoDB:
             "localhost_exception": localhost_exception,
             "iterations": iterations,
             "version": version,
+            "superuser": superuser and [superuser[0], str(superuser[1])],
             "host": host,
             "port": port,
         }
@@ -76,9 +79,8 @@ class MongoDB:
 
         if user:
             options.update(username=user, password=password, authSource=database, authMechanism="SCRAM-SHA-256")
-        return MongoClient(
-            self.host, self.port, directConnection=True, serverSelectionTimeoutMS=5000, **options
-        )
+        options.setdefault("serverSelectionTimeoutMS", 5000)
+        return MongoClient(self.host, self.port, directConnection=True, **options)
 
     def close(self) -> None:
         """End it."""

@@ -147,6 +147,16 @@ def add_roles() -> None:
         commands._COMMAND_ACTIONS[command] = (manage, commands.SCOPE_CLUSTER)
 
 
+def make_superuser(server: SecantusDBServer, name: str, password_file: str) -> None:
+    """What the image does in its init phase, if the data has no such user."""
+    if server.storage.get_user("admin", name) is None:
+        context = commands.CommandContext(
+            connection_id=0, storage=server.storage, cursors=server.cursors, db_name="admin"
+        )
+        password = Path(password_file).read_text().rstrip("\n")
+        create_user({"createUser": name, "pwd": password, "roles": ["root"]}, context)
+
+
 def main() -> None:
     """Run the server."""
     options: Json = json.loads(sys.argv[1])
@@ -202,6 +212,8 @@ def main() -> None:
             replSetInitiate=member.initiate,
             replSetGetConfig=member.show,
         )
+    if options["superuser"]:
+        make_superuser(server, *options["superuser"])
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_arguments: stop.set())

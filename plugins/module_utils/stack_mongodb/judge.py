@@ -13,6 +13,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Optional, Union
 from urllib.parse import quote, urlencode
 
@@ -246,6 +247,11 @@ def _lines(config: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
+    """A value as YAML. JSON is almost the same; YAML takes no pairs of surrogates, and wants a point in 1e-05."""
+    if isinstance(value, str):
+        return '"' + "".join(json.dumps(c)[1:-1] if c <= "\uffff" else f"\\U{ord(c):08x}" for c in value) + '"'
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")
     return json.dumps(value)
 
 
