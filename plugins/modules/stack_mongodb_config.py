@@ -184,8 +184,8 @@ options:
         default: {}
   validate:
     description:
-      - A command that judges the configuration before it is written. V({}) in it stands for a directory with mongod.conf.
-        It fails by a status that is not 0.
+      - A command that judges the configuration before it is written. V({}) in it stands for a directory with
+        mongod.conf. It fails by a status that is not 0.
       - Empty, the default, for none.
     type: list
     elements: str

@@ -13,9 +13,9 @@ version_added: 0.1.0
 description:
   - Initiates a replica set, makes and changes users with their passwords, roles and C(authenticationRestrictions), and
     lets mongod read a renewed certificate. What is as it shall be is left alone, and C(changed) says so truly.
-  - Whether a password is the wanted one is found by its stored SCRAM-SHA-256 hash, so it works for users that may not log
-    in from here, and notices another number of iterations and hashes of SHA-1. Where the server does not show the hash,
-    a login is tried.
+  - Whether a password is the wanted one is found by its stored SCRAM-SHA-256 hash, so it works for users that may not
+    log in from here, and notices another number of iterations and hashes of SHA-1. Where the server does not show the
+    hash, a login is tried.
   - A user that this module logs in with is never given restrictions by which it could not log in from here again, and
     no user is removed before the first of O(logins) can log in.
   - M(community.mongodb.mongodb_user) has neither restrictions nor mechanisms, and with C(update_password=always) it is

@@ -1,8 +1,8 @@
 """stack_mongodb on this machine: the files it writes, and what it makes of a running MongoDB.
 
-The server is SecantusDB (tests/sandbox/mongodb.py), started as the image starts mongod: first without authorization, when
-the image makes its superuser, then with what mongod.conf says. With MONGODB_URL (a URL with a superuser and its password, of a server
-that has nothing else to do) the users are made there too.
+The server is SecantusDB (tests/sandbox/mongodb.py), started with what mongod.conf says, after the superuser was made as
+the image makes it. With MONGODB_URL (with a superuser and its password, of a server that has nothing else to do) users
+are made there too.
 """
 
 from __future__ import annotations
@@ -143,7 +143,11 @@ def test_files_are_written_once_and_check_mode_writes_none(site: Site, run: Call
     assert "javascriptEnabled: false" in foreseen.output
     first = run("main", "main", arguments=["--diff"])
     assert first.code == 0 and first.recap["changed"] == 1, first.output
-    for path, owner in ((site.etc / "mongod.conf", 999), (site.etc / "keyfile", 999), (site.secrets / "mongo_uri", 1000)):
+    for path, owner in (
+        (site.etc / "mongod.conf", 999),
+        (site.etc / "keyfile", 999),
+        (site.secrets / "mongo_uri", 1000),
+    ):
         found = path.stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (owner, owner, 0o400)
     assert site.etc.stat().st_mode & 0o777 == 0o500
@@ -221,7 +225,11 @@ def test_settings_that_the_version_does_not_have_are_refused(site: Site, run: Ca
         "setParameter.no_such: MongoDB 8.0 has no such parameter",
     ):
         assert text in wrong.output, text
-    contradictions = {"stack_mongodb_memory": "much", "stack_mongodb_absent_users": [APP], "stack_mongodb_uri_user_id": "node"}
+    contradictions = {
+        "stack_mongodb_memory": "much",
+        "stack_mongodb_absent_users": [APP],
+        "stack_mongodb_uri_user_id": "node",
+    }
     wrong = run(("main", contradictions))
     assert wrong.code != 0 and wrong.output.count("\\n- ") >= 3 and site.state() == {}
 
@@ -240,8 +248,8 @@ def test_a_command_has_the_last_word(site: Site, run: Callable[..., Run]) -> Non
 
 @contextlib.contextmanager
 def image_start(site: Site) -> Iterator[MongoDB]:
-    """A first start as the image does it: the superuser is made in an init phase, in which nobody can connect; then mongod
-    starts with mongod.conf."""
+    """A first start as the image does it: the superuser is made in an init phase, in which nobody can connect; then
+    mongod starts with mongod.conf."""
     with started(site, superuser=(ROOT_USER, site.secrets / "mongodb_root_password")) as server:
         yield server
 
@@ -305,7 +313,9 @@ def test_a_fresh_install_comes_up_closed(site: Site, run: Callable[..., Run]) ->
             assert users[APP]["roles"] == [{"role": "readWrite", "db": APP}]
             assert all(user["mechanisms"] == ["SCRAM-SHA-256"] for user in users.values())
             assert code_of(lambda: admin.hyperdx.teams.find_one()) == 13
-            shown = admin.admin.command({"usersInfo": {"user": APP, "db": "admin"}, "showAuthenticationRestrictions": True})
+            shown = admin.admin.command(
+                {"usersInfo": {"user": APP, "db": "admin"}, "showAuthenticationRestrictions": True}
+            )
             assert shown["users"][0]["authenticationRestrictions"] == [{"clientSource": ["127.0.0.1/32"]}]
         # nobody else is let in, and nothing in plain text
         with server.client(tls=True, tlsCAFile=str(site.tls / "ca.crt")) as nobody:
@@ -359,7 +369,11 @@ def test_lockouts_and_servers_that_are_not_as_said_are_refused(site: Site, run: 
         grown = run(("users", {"stack_mongodb_members": [f"localhost:{site.port}", "other:27017"]}))
         assert grown.code != 0 and "Add or remove one at a time" in grown.output
         # root goes, and the application's former user; their passwords need not be there any more
-        gone = {"stack_mongodb_root": "absent", "stack_mongodb_app_user": "hyperdx_b", "stack_mongodb_absent_users": [APP]}
+        gone = {
+            "stack_mongodb_root": "absent",
+            "stack_mongodb_app_user": "hyperdx_b",
+            "stack_mongodb_absent_users": [APP],
+        }
         assert run("users", ("users", gone)).recap["changed"] == 2
         (site.secrets / "mongodb_root_password").unlink()
         assert run(("users", gone)).recap["changed"] == 0
@@ -369,7 +383,7 @@ def test_lockouts_and_servers_that_are_not_as_said_are_refused(site: Site, run: 
 
 
 def test_data_without_users_is_taken_over(site: Site, run: Callable[..., Run]) -> None:
-    """Upstream's MongoDB has no users: they are made before it asks for them, and the localhost exception is not needed."""
+    """Upstream's MongoDB has no users: they are made before it asks for them, without the localhost exception."""
     upstream = {"stack_mongodb_tls": False, "stack_mongodb_replica_set": ""}
     with MongoDB(site.folder / "data", authorization=False, port=site.port, localhost_exception=True) as server:
         with server.client() as hyperdx:

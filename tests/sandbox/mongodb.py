@@ -40,7 +40,7 @@ class MongoDB:
         :param localhost_exception: what it says of enableLocalhostAuthBypass; it has no such exception
         :param iterations: of new passwords' hashes (scramSHA256IterationCount)
         :param version: the version that it says it is
-        :param superuser: a user with the role root and the file of its password, made before it listens, as the image does
+        :param superuser: a user with the role root and its password's file, made before it listens, as the image does
         :raises RuntimeError: if it does not come up within 20 seconds
         """
         folder.mkdir(parents=True, exist_ok=True)

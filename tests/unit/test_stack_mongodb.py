@@ -124,7 +124,7 @@ def test_enterprise_settings_are_for_enterprise(name: str) -> None:
         ("net.bindIp", "::1", "net.ipv6 must be true"),
         ("net.tls.mode", "requireSSL", "one of disabled, allowTLS, preferTLS, requireTLS"),
         ("net.tls.certificateKeyFile", "", "needs a certificate"),
-        ("net.tls.disabledProtocols", "TLS1_0, TLS1_1", "' TLS1_1' is no protocol"),
+        ("net.tls.disabledProtocols", "TLS1_0, TLS1_1", "' TLS1_1' is none of"),
         ("net.tls.disabledProtocols", "TLS1_0,TLS1_1,TLS1_2,TLS1_3", "no protocol would be left"),
         ("security.keyFile", "", "prove themselves by a keyfile"),
         ("security.authorization", True, "must be a text"),
@@ -148,7 +148,12 @@ def test_what_mongod_would_refuse_is_said(name: str, value: Any, why: str) -> No
 
 def test_parameters_that_the_role_does_not_know_can_be_named() -> None:
     assert "stack_mongodb_parameters_unchecked" in said("setParameter.wiredTigerConcurrentReadTransactions", 64)
-    assert said("setParameter.wiredTigerConcurrentReadTransactions", 64, unchecked=["wiredTigerConcurrentReadTransactions"]) == ""
+    assert (
+        said(
+            "setParameter.wiredTigerConcurrentReadTransactions", 64, unchecked=["wiredTigerConcurrentReadTransactions"]
+        )
+        == ""
+    )
 
 
 def test_texts_become_what_settings_take() -> None:
@@ -169,7 +174,9 @@ def test_texts_become_what_settings_take() -> None:
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
 CONFIG = st.recursive(
-    st.one_of(st.booleans(), st.integers(-(2**31), 2**31), st.floats(0, 1000, width=32), TEXT, st.lists(TEXT, min_size=1)),
+    st.one_of(
+        st.booleans(), st.integers(-(2**31), 2**31), st.floats(0, 1000, width=32), TEXT, st.lists(TEXT, min_size=1)
+    ),
     lambda children: st.dictionaries(st.from_regex(r"\A[a-zA-Z][a-zA-Z0-9]{0,8}\Z"), children, min_size=1, max_size=4),
 )
 
@@ -311,7 +318,9 @@ def test_what_differs_is_changed_and_nothing_else() -> None:
     assert changed(credentials={}) == password
     assert changed(iterations=10000) == password
     assert changed(roles=[{"role": "dbOwner", "db": "hyperdx"}]) == {"roles": [{"role": "readWrite", "db": "hyperdx"}]}
-    assert changed(authenticationRestrictions=[]) == {"authenticationRestrictions": [{"clientSource": ["172.30.81.10/32"]}]}
+    assert changed(authenticationRestrictions=[]) == {
+        "authenticationRestrictions": [{"clientSource": ["172.30.81.10/32"]}]
+    }
 
 
 def test_without_the_stored_hash_a_login_decides() -> None:
@@ -367,6 +376,7 @@ def test_certificates_are_tried_out(tmp_path: Path) -> None:
 
 def test_the_cache_is_what_stack_compose_puts_on_the_command_line() -> None:
     """The command line wins, so both must say the same."""
+
     def formula(role: str, name: str) -> str:
         text = yaml.safe_load((ROLE.parent / role / "vars" / "main.yml").read_text())[f"__{role}_{name}"]
         return re.sub(rf"{role}_(mongodb_)?memory", "memory", text)
@@ -406,5 +416,9 @@ def test_each_row_of_the_checklist_that_is_met_names_something_real() -> None:
     for row in met:
         names = set(re.findall(r"`([A-Za-z_.0-9]+)`", row.split("|")[3]))
         named = {name for name in names if name in known}
-        unknown = {name for name in names if re.match(r"(net|security|setParameter|systemLog|storage|replication)\.|stack_", name)}
+        unknown = {
+            name
+            for name in names
+            if re.match(r"(net|security|setParameter|systemLog|storage|replication)\.|stack_", name)
+        }
         assert named and unknown <= known, row

@@ -14,7 +14,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 Json = dict[str, Any]
 MECHANISM = "SCRAM-SHA-256"
@@ -28,7 +28,7 @@ class Account:
     database: str
     """The database it is made in, and logs in by."""
     password: str
-    roles: Optional[tuple[tuple[str, str], ...]] = None
+    roles: tuple[tuple[str, str], ...] | None = None
     """Each as role and database; None leaves them as they are."""
     client_source: tuple[str, ...] = ()
     server_address: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ def network(text: str) -> str:
     return str(ipaddress.ip_network(text, strict=False))
 
 
-def changes(wanted: Account, current: Optional[Mapping[str, Any]], prepared: str, is_password_right: bool) -> Json:
+def changes(wanted: Account, current: Mapping[str, Any] | None, prepared: str, is_password_right: bool) -> Json:
     """Return the fields of createUser or updateUser that make a user what it shall be; empty if it is.
 
     A password is only sent where its stored hash is another, has another number of iterations, or is of another

@@ -130,7 +130,9 @@ class Files:
             problems += judge.problems(config, version, options["enterprise"], options["unchecked"])
         except ValueError as error:
             problems.append(f"stack_mongodb_version: {error}")
-        problems += judge.wrong_members("stack_mongodb_members", options["members"]) if options["members"] is not None else []
+        problems += (
+            judge.wrong_members("stack_mongodb_members", options["members"]) if options["members"] is not None else []
+        )
         passwords = self._users(problems)
         wanted: list[File] = []
         if options["keyfile"]:
@@ -160,7 +162,9 @@ class Files:
             if not name:
                 problems.append(f"{user['password_file']}: the name of this user is empty.")
             elif name in passwords:
-                problems.append(f"{name}: two users have this name; administrator, application and root need their own.")
+                problems.append(
+                    f"{name}: two users have this name; administrator, application and root need their own."
+                )
             for text in [*user["client_source"], *user["server_address"]]:
                 problems += judge.wrong_network(f"addresses of the user {name}", text)
             passwords[name] = self._secret(user["password_file"], problems, f"it holds the password of {name}")
@@ -172,7 +176,10 @@ class Files:
         if not options:
             return []
         pem, authority = options["key_file"], options["authority"]
-        found = [self._unfit(pem, True, self._user, self._group), self._unfit(authority, False, self._user, self._group)]
+        found = [
+            self._unfit(pem, True, self._user, self._group),
+            self._unfit(authority, False, self._user, self._group),
+        ]
         if any(found):
             return [f"{text}" for text in found if text]
         return wrong_certificate(pem, authority, options["names"], options["is_client"])

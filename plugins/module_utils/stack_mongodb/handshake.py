@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from typing import Optional
 
 
 def wrong_certificate(pem: str, authority: str, names: Sequence[str], is_client: bool) -> list[str]:
@@ -54,7 +53,7 @@ def wrong_certificate(pem: str, authority: str, names: Sequence[str], is_client:
     return found
 
 
-def _shake(server: ssl.SSLContext, client: ssl.SSLContext, name: Optional[str]) -> str:
+def _shake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> str:
     """Let both sides talk until the handshake is done; return what went wrong, empty if nothing did."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [

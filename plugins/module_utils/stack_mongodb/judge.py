@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Optional, Union
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_mongodb.schema import (
@@ -97,7 +97,7 @@ def typed(config: Mapping[str, Any], name: str = "") -> Json:
     return found
 
 
-def _typed(text: str, kind: str) -> Union[str, bool, int, float]:
+def _typed(text: str, kind: str) -> str | bool | int | float:
     """A text as what it stands for; the text itself where it stands for nothing of the kind."""
     if kind == "bool" and text.lower() in ("true", "false"):
         return text.lower() == "true"
@@ -126,7 +126,9 @@ def problems(
         return [*found, "setParameter: this must be parameters with their values."]
     for name, value in parameters.items():
         if name not in unchecked:
-            found += [f"setParameter.{text}" for text in _setting(name, value, PARAMETERS, "parameter", version, enterprise)]
+            found += [
+                f"setParameter.{text}" for text in _setting(name, value, PARAMETERS, "parameter", version, enterprise)
+            ]
     return found or [*_net(config), *_security(config, parameters), *_rest(config)]
 
 
@@ -138,7 +140,11 @@ def _setting(
     if setting is None:
         close = difflib.get_close_matches(name, list(known), 1)
         meant = f" Is {close[0]} meant?" if close else ""
-        also = " If MongoDB's documentation has it, name it in stack_mongodb_parameters_unchecked." if what == "parameter" else ""
+        also = (
+            " If MongoDB's documentation has it, name it in stack_mongodb_parameters_unchecked."
+            if what == "parameter"
+            else ""
+        )
         yield f"{name}: MongoDB {_dotted(version)} has no such {what}.{meant}{also}"
     elif not setting.is_in(version):
         when = f"it came with {_dotted(setting.since)}" if version < setting.since else "it was removed"
@@ -149,9 +155,9 @@ def _setting(
         yield f"{name}: this is {value!r}, but it must be {_WORD[setting.kind]}."
     elif setting.choices and value not in setting.choices:
         yield f"{name}: this is {value!r}, but it must be one of {', '.join(setting.choices)}."
-    elif setting.least is not None and value < setting.least:
+    elif setting.least is not None and float(value) < setting.least:
         yield f"{name}: this is {value}, but it must be at least {setting.least:g}."
-    elif setting.most is not None and value > setting.most:
+    elif setting.most is not None and float(value) > setting.most:
         yield f"{name}: this is {value}, but it must be at most {setting.most:g}."
 
 
@@ -183,7 +189,7 @@ def _net(config: Mapping[str, Any]) -> Iterator[str]:
     names = disabled.split(",") if disabled and disabled != "none" else []
     for name in names:
         if name not in PROTOCOLS:
-            yield f"net.tls.disabledProtocols: {name!r} is no protocol; there are {','.join(PROTOCOLS)}, without spaces."
+            yield f"net.tls.disabledProtocols: {name!r} is none of {','.join(PROTOCOLS)}, without spaces."
     if not set(PROTOCOLS).difference(names):
         yield "net.tls.disabledProtocols: no protocol would be left."
 
@@ -292,9 +298,7 @@ def wrong_keyfile(name: str, text: str) -> list[str]:
         if not re.fullmatch(r"[A-Za-z0-9+/=]*", key):
             found.append(f"{which} has characters that base64 does not have. Make one by `openssl rand -base64 756`.")
         elif not 6 <= len(key) <= 1024:
-            found.append(
-                f"{which} has {len(key)} characters, but MongoDB wants 6 to 1024. Make one by `openssl rand -base64 756`."
-            )
+            found.append(f"{which} has {len(key)} characters, but MongoDB wants 6 to 1024: `openssl rand -base64 756`.")
     if len(set(keys)) < len(keys):
         found.append(f"{name}: a key is in it twice.")
     return found
@@ -376,7 +380,7 @@ def connection_string(
     password: str,
     hosts: Iterable[str],
     database: str,
-    options: Mapping[str, Union[str, bool, int]],
+    options: Mapping[str, str | bool | int],
 ) -> str:
     """Return a connection string (Connection String URI Format); user and password are percent-encoded.
 
@@ -387,12 +391,14 @@ def connection_string(
     :param options: such as authSource; those with an empty value are left out
     """
     pairs = [
-        (key, str(value).lower() if isinstance(value, bool) else str(value)) for key, value in options.items() if value != ""
+        (key, str(value).lower() if isinstance(value, bool) else str(value))
+        for key, value in options.items()
+        if value != ""
     ]
     query = urlencode(pairs, safe="/,:", quote_via=quote)
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
     return f"mongodb://{login}@{','.join(hosts)}/{quote(database, safe='')}" + (f"?{query}" if query else "")
 
 
-def _dotted(version: Optional[Version]) -> str:
+def _dotted(version: Version | None) -> str:
     return ".".join(map(str, version or ()))

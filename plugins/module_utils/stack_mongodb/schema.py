@@ -11,7 +11,6 @@ Left out are settings of mongos and of Windows and macOS, and the names `net.ssl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Union
 
 Version = tuple[int, int]
 
@@ -27,12 +26,12 @@ class Setting:
     """`bool`, `int`, `number`, `str` or `list` (of texts)."""
     since: Version = (5, 0)
     """The first supported version that has it."""
-    until: Optional[Version] = None
+    until: Version | None = None
     """The first version that no longer has it."""
     choices: tuple[str, ...] = ()
     """The texts it takes; empty for any."""
-    least: Optional[float] = None
-    most: Optional[float] = None
+    least: float | None = None
+    most: float | None = None
     enterprise: bool = False
     """Whether only MongoDB Enterprise has it; Community does not start with it."""
 
@@ -44,7 +43,7 @@ class Setting:
         return self.since <= version and (self.until is None or version < self.until)
 
 
-def _many(names: str, **options: Union[str, float, bool, Version, tuple[str, ...]]) -> dict[str, Setting]:
+def _many(names: str, **options: str | float | bool | Version | tuple[str, ...]) -> dict[str, Setting]:
     """The same setting under several names."""
     return {name: Setting(**options) for name in names.split()}  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Optional
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -76,9 +76,11 @@ class Server:
             "diff": {"before": {}, "after": {}},
         }
 
-    def fail(self, text: str) -> NoReturn:
+    def fail(self, text: str) -> None:
         """Fail, and say what was done before."""
-        done = [f"{what} {', '.join(self.result[what])}" for what in ("created", "updated", "removed") if self.result[what]]
+        done = [
+            f"{what} {', '.join(self.result[what])}" for what in ("created", "updated", "removed") if self.result[what]
+        ]
         said = f" Before that: {'; '.join(done)}." if done and not self._module.check_mode else ""
         self._module.fail_json(msg=f"{text}{said}", **self.result)
 
@@ -144,7 +146,7 @@ class Server:
 
     # -- the way in --------------------------------------------------------------------------------------------------
 
-    def _connect(self, login: Optional[tuple[str, str, str]] = None) -> Any:
+    def _connect(self, login: tuple[str, str, str] | None = None) -> Any:
         """A connection to this one server, with a login (user, password, database) or without. Raises PyMongoError."""
         options: Json = {
             "host": self._options["host"],
@@ -195,9 +197,9 @@ class Server:
             if error.code not in (UNAUTHORIZED, AUTHENTICATION_FAILED):
                 raise
             raise Failed(
-                f"{self.where}: MongoDB wants a login, and takes none of {', '.join(names) or '(no users)'} with the password"
-                f" in its file. It sees this host as {self._own_address()}. A user may have another password than its"
-                " file says, or may not log in from here; see `Locked out` in the role's README."
+                f"{self.where}: MongoDB wants a login, and takes none of {', '.join(names) or '(no users)'} with"
+                f" the password in its file. It sees this host as {self._own_address()}. A user may have another"
+                " password than its file says, or may not log in from here; see `Locked out` in the role's README."
             ) from error
 
     def _own_address(self) -> str:
@@ -213,8 +215,8 @@ class Server:
         runs = str(self._client["admin"].command("buildInfo")["version"])
         if runs.split(".")[:2] != wanted.split(".")[:2]:
             raise Failed(
-                f"{self.where}: MongoDB {runs} runs here, but stack_mongodb_version is {wanted}. Its configuration was judged"
-                " by that version: set it to the one of the image."
+                f"{self.where}: MongoDB {runs} runs here, but stack_mongodb_version is {wanted}. Its configuration was"
+                " judged by that version: set it to the one of the image."
             )
 
     # -- the replica set ---------------------------------------------------------------------------------------------
@@ -225,8 +227,8 @@ class Server:
         hello = self._hello()
         if not hello.get("setName") and not hello.get("isreplicaset"):
             raise Failed(
-                f"{self.where}: this mongod was not started as a member of the replica set {name}. Let it start with the"
-                " mongod.conf of this role first, then run this again."
+                f"{self.where}: this mongod was not started as a member of the replica set {name}. Let it start with"
+                " the mongod.conf of this role first, then run this again."
             )
         if not hello.get("setName") and self._options["replica_set"]["initiate"]:
             self.result.update(changed=True, initiated=True)
@@ -240,16 +242,16 @@ class Server:
         hello = self._wait_for_primary()
         if hello["setName"] != name:
             raise Failed(
-                f"{self.where}: this is a member of the replica set {hello['setName']}, not of {name}. MongoDB cannot rename a"
-                " replica set: set stack_mongodb_replica_set to its name."
+                f"{self.where}: this is a member of the replica set {hello['setName']}, not of {name}. MongoDB cannot"
+                " rename a replica set: set stack_mongodb_replica_set to its name."
             )
         if not hello.get("isWritablePrimary", hello.get("ismaster")):
             return False
         there = self._members()
         if there is not None and sorted(there) != sorted(members):
             raise Failed(
-                f"{self.where}: the members of the replica set are {', '.join(there)}, but {', '.join(members)} are wanted."
-                " Add or remove one at a time with community.mongodb.mongodb_replicaset (reconfigure: true)."
+                f"{self.where}: the members of the replica set are {', '.join(there)}, but {', '.join(members)} are"
+                " wanted. Add or remove one at a time with community.mongodb.mongodb_replicaset (reconfigure: true)."
             )
         return True
 
@@ -269,7 +271,7 @@ class Server:
                 raise Failed(f"{self.where}: the replica set is not ready after {self._options['timeout']} s: {state}.")
             time.sleep(_PAUSE)
 
-    def _members(self) -> Optional[list[str]]:
+    def _members(self) -> list[str] | None:
         """The members of the replica set; None where the server does not say."""
         try:
             return accounts.member_hosts(self._client["admin"].command("replSetGetConfig")["config"])
@@ -293,8 +295,8 @@ class Server:
         if self._shown() != wanted:
             raise Failed(
                 f"{self.where}: MongoDB has read its certificates again, and still shows another than"
-                f" {self._options['certificate']}. It reads net.tls.certificateKeyFile; the container must see the directory,"
-                " not the single file."
+                f" {self._options['certificate']}. It reads net.tls.certificateKeyFile; the container must see the"
+                " directory, not the single file."
             )
 
     def _shown(self) -> bytes:
@@ -317,8 +319,8 @@ class Server:
         for account in ours:
             if not account.allows(address):
                 raise Failed(
-                    f"{account.name}@{account.database}: this user could no longer log in from here, which is {address} for"
-                    f" MongoDB. Nothing was changed. Add it to {', '.join(account.client_source)}."
+                    f"{account.name}@{account.database}: this user could no longer log in from here, which is {address}"
+                    f" for MongoDB. Nothing was changed. Add it to {', '.join(account.client_source)}."
                 )
 
     def _account(self, wanted: Account) -> None:
@@ -339,7 +341,7 @@ class Server:
         if left:
             raise Failed(f"{label}: MongoDB took the command, but did not keep {', '.join(sorted(left))}.")
 
-    def _changes(self, wanted: Account, current: Optional[Json]) -> Json:
+    def _changes(self, wanted: Account, current: Json | None) -> Json:
         is_right = False
         if current is not None and not isinstance(current.get("credentials"), dict):
             client = self._try_login(wanted.name, wanted.password, wanted.database)
@@ -348,7 +350,7 @@ class Server:
                 client.close()
         return accounts.changes(wanted, current, saslprep(wanted.password), is_right)
 
-    def _info(self, wanted: Account) -> Optional[Json]:
+    def _info(self, wanted: Account) -> Json | None:
         """What the server says of one user; None if there is none."""
         answer = self._client[wanted.database].command(
             {
@@ -375,13 +377,15 @@ class Server:
         if self.result["login"] != stays["name"]:
             client = self._try_login(stays["name"], self._password(stays["password_file"], []), stays["database"])
             if client is None:
-                raise Failed(f"{label}: it is not removed, because {stays['name']} cannot log in and nobody else may be left.")
+                raise Failed(
+                    f"{label}: it is not removed, because {stays['name']} cannot log in and nobody else may be left."
+                )
             self._client.close()
             self._client, self.result["login"] = client, stays["name"]
         self._client[database].command({"dropUser": name})
 
     def _look_closed(self) -> None:
-        """See from outside whether the server asks everybody who they are, and whether its localhost exception is off."""
+        """See whether the server asks everybody who they are, and whether its localhost exception is off."""
         with self._connect() as nobody:
             try:
                 nobody["admin"].command({"usersInfo": 1})
@@ -397,7 +401,7 @@ class Server:
             self.result["localhost_exception"] = None
 
 
-def _shown_user(current: Optional[Json], fields: Json) -> Json:
+def _shown_user(current: Json | None, fields: Json) -> Json:
     """A user as it was, as far as it changes."""
     if current is None:
         return {}
