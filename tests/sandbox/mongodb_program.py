@@ -115,6 +115,16 @@ class ReplicaSet:
             answer["info"] = "Does not have a valid replica set config"
         return answer
 
+    def writes(self, inherited: Any) -> Any:
+        """A command that only a primary takes."""
+
+        def command(document: Json, context: Any) -> Any:
+            if self.config is None:
+                return refusal("not primary", 10107, "NotWritablePrimary")
+            return inherited(document, context)
+
+        return command
+
     def initiate(self, document: Json, _context: Any) -> Json:
         """replSetInitiate."""
         if self.config is not None:
@@ -205,6 +215,8 @@ def main() -> None:
     )
     if name:
         member = ReplicaSet(Path(options["folder"]))
+        for command in ("createUser", "updateUser", "dropUser", "insert"):
+            HANDLERS[command] = member.writes(HANDLERS[command])
         HANDLERS.update(
             hello=member.hello,
             isMaster=member.hello,
