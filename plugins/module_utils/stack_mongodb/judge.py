@@ -151,14 +151,19 @@ def _setting(
         yield f"{name}: MongoDB {_dotted(version)} has no such {what}; {when}."
     elif setting.enterprise and not enterprise:
         yield f"{name}: only MongoDB Enterprise has this {what}, and Community does not start with it."
-    elif not isinstance(value, _TYPES[setting.kind]) or (isinstance(value, bool) and setting.kind != "bool"):
+    elif not _is_kind(value, setting.kind):
         yield f"{name}: this is {value!r}, but it must be {_WORD[setting.kind]}."
     elif setting.choices and value not in setting.choices:
         yield f"{name}: this is {value!r}, but it must be one of {', '.join(setting.choices)}."
-    elif setting.least is not None and float(value) < setting.least:
+    elif setting.least is not None and value < setting.least:
         yield f"{name}: this is {value}, but it must be at least {setting.least:g}."
-    elif setting.most is not None and float(value) > setting.most:
+    elif setting.most is not None and value > setting.most:
         yield f"{name}: this is {value}, but it must be at most {setting.most:g}."
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    """Whether a value is of a kind; Python takes True for a number."""
+    return isinstance(value, _TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
 
 
 def _get(config: Mapping[str, Any], name: str, default: Any = None) -> Any:
