@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
@@ -181,6 +181,7 @@ CONFIG = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.from_regex(r"\A[a-z][a-zA-Z0-9]{0,8}x\Z"), CONFIG, max_size=4))
 def test_yaml_says_what_was_meant(config: Json) -> None:
     text = judge.render(config, "two\nlines")
@@ -253,6 +254,7 @@ def test_wrong_databases(name: str) -> None:
     assert list(judge.wrong_database("d", name))
 
 
+@settings(deadline=None)
 @given(TEXT.filter(bool), TEXT, st.sampled_from(["hyperdx", "data-1"]))
 def test_a_connection_string_gives_back_what_it_was_made_of(user: str, password: str, database: str) -> None:
     options = {"authSource": "admin", "tls": True, "tlsCAFile": "/certs/ca.crt", "replicaSet": ""}
