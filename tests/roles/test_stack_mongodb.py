@@ -329,7 +329,7 @@ def test_a_fresh_install_comes_up_closed(site: Site, run: Callable[..., Run]) ->
             assert set(users) == {ROOT_USER, ADMIN, APP}
             assert users[APP]["roles"] == [{"role": "readWrite", "db": APP}]
             assert all(user["mechanisms"] == ["SCRAM-SHA-256"] for user in users.values())
-            assert code_of(lambda: admin.hyperdx.teams.find_one()) == 13
+            assert code_of(admin.hyperdx.teams.find_one) == 13
             shown = admin.admin.command(
                 {"usersInfo": {"user": APP, "db": "admin"}, "showAuthenticationRestrictions": True}
             )
