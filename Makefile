@@ -67,7 +67,7 @@ ARTIFACT := artifact
 LAB := setup-lab
 
 # Long parts first, so that the lanes end together. Three of them on two cores: the lab's tests and Molecule's often wait.
-parts: lab $(INTEGRATION) sandbox-tests molecule $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
+parts: lab $(INTEGRATION) sandbox-tests molecule roles $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
 
 sanity: $(SANITY) ## ansible-test sanity on the oldest to the newest ansible-core
 sanity-%:
