@@ -255,21 +255,6 @@ def without_hashes(content: str) -> str:
     return re.sub(rf"(<({kinds})(?:\s[^>]*)?>)[^<]*(</\2>)", r"\1(hidden)\3", content)
 
 
-def unreadable(owner: int, group: int, mode: int, user: int, user_group: int) -> bool:
-    """Return whether a user cannot read a file.
-
-    :param owner: uid of the file
-    :param group: gid of the file
-    :param mode: its permission bits
-    :param user: uid of the reader
-    :param user_group: gid of the reader
-    """
-    if user == 0:
-        return False
-    bit = 0o400 if user == owner else 0o040 if user_group == group else 0o004
-    return not mode & bit
-
-
 def stale(present: Iterable[str], wanted: Iterable[str], prefix: str) -> list[str]:
     """Return the files that were written by a run before and are wanted no longer.
 

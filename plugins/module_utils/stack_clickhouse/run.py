@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import ssl
-import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hardened.clickstack.plugins.module_utils import mounted_files
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_clickhouse import judge
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_clickhouse.tree import (
     Malformed,
@@ -62,6 +61,7 @@ class Files:
         self._options: dict[str, Any] = module.params
         self._root = Path(self._options["directory"])
         self._user, self._group = self._options["owner"], self._options["group"]
+        self._reader = mounted_files.Reader("ClickHouse", self._user, self._group)
 
     def run(self) -> dict[str, Any]:
         """Judge, write, and return what the module says. Raises Refused before anything is changed, OSError."""
@@ -71,9 +71,17 @@ class Files:
         after.update(wanted)
         self._judge(after, passwords)
 
-        fresh = [path for path in sorted(wanted) if not self._is_there(path, wanted[path])]
+        fresh = [
+            path
+            for path in sorted(wanted)
+            if not mounted_files.is_there(self._root / path, wanted[path], self._user, self._group, 0o400)
+        ]
         gone = judge.stale(present, wanted, PREFIX)
-        folders = [self._root / name for name in FOLDERS if not self._is_folder(self._root / name)]
+        folders = [
+            self._root / name
+            for name in FOLDERS
+            if not mounted_files.is_folder(self._root / name, self._user, self._group, 0o500)
+        ]
         if not self._module.check_mode:
             self._write(folders, fresh, gone, wanted)
         diff = [
@@ -121,7 +129,7 @@ class Files:
 
     def _secret(self, path: str, problems: list[str]) -> str:
         """A secret's text without the line's end; what is wrong with the file goes to `problems`."""
-        what = self._file_problem(path, is_secret=True)
+        what = self._reader.problem(path, is_secret=True)
         if what:
             problems.append(what)
             return ""
@@ -131,26 +139,6 @@ class Files:
             return ""
         self._module.no_log_values.add(text)
         return text
-
-    def _file_problem(self, path: str, is_secret: bool) -> str:
-        """What keeps ClickHouse from reading a file, or lets others read it."""
-        try:
-            found = os.stat(path)
-        except OSError as error:
-            return f"{path}: {error.strerror}. ClickHouse needs this file."
-        if not stat.S_ISREG(found.st_mode):
-            return f"{path}: this is not a file."
-        if not found.st_size:
-            return f"{path}: the file is empty."
-        mode = stat.S_IMODE(found.st_mode)
-        if judge.unreadable(found.st_uid, found.st_gid, mode, self._user, self._group):
-            return (
-                f"{path}: the user {self._user} of ClickHouse cannot read it (owner {found.st_uid}, mode {mode:04o})."
-                f" Let it belong to {self._user}, mode 0400."
-            )
-        if is_secret and mode & 0o007:
-            return f"{path}: everybody can read it (mode {mode:04o}). Let it belong to {self._user}, mode 0400."
-        return ""
 
     # -- what it is worth ------------------------------------------------------------------------------------------
 
@@ -192,23 +180,14 @@ class Files:
         if not paths:
             return []
         names = {"certificate": False, "key": True, "authority": False}
-        problems = [self._file_problem(paths[name], is_secret) for name, is_secret in names.items() if paths.get(name)]
-        if any(problems):
-            return [text for text in problems if text]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            # without a password OpenSSL would ask for one where the key has one
-            context.load_cert_chain(paths["certificate"], paths["key"], password="-")
-        except ssl.SSLError as error:
-            return [
-                f"{paths['key']}: key and certificate {paths['certificate']} cannot be used together: {_reason(error)}."
-            ]
-        if paths.get("authority"):
-            try:
-                context.load_verify_locations(paths["authority"])
-            except ssl.SSLError as error:
-                return [f"{paths['authority']}: this is not an authority's certificate in PEM: {_reason(error)}."]
-        return []
+        problems = [
+            self._reader.problem(paths[name], is_secret) for name, is_secret in names.items() if paths.get(name)
+        ]
+        if not any(problems):
+            problems = [mounted_files.pair_problem(paths["certificate"], paths["key"])]
+            if paths.get("authority"):
+                problems.append(mounted_files.authority_problem(paths["authority"]))
+        return [text for text in problems if text]
 
     def _known(self) -> judge.Known:
         """What ClickHouse says of itself, by `clickhouse local`; nothing if no program was named."""
@@ -239,7 +218,7 @@ class Files:
                 os.chown(staging / folder, self._user, self._group)
                 (staging / folder).chmod(0o700)
             for path, content in after.items():
-                self._create(staging / path, content)
+                mounted_files.create(staging / path, content, self._user, self._group, 0o400)
             code, out, err = self._module.run_command([part.replace("{}", str(staging)) for part in command])
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -248,27 +227,6 @@ class Files:
             raise Refused(f"stack_clickhouse_validate_command exits with {code}: {said}")
 
     # -- writing ---------------------------------------------------------------------------------------------------
-
-    def _is_there(self, path: str, content: str) -> bool:
-        """Whether a file has this content, owner and mode."""
-        file = self._root / path
-        try:
-            found = os.lstat(file)
-            return (
-                stat.S_ISREG(found.st_mode)
-                and (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (self._user, self._group, 0o400)
-                and file.read_text(encoding="utf-8", errors="surrogateescape") == content
-            )
-        except FileNotFoundError:
-            return False
-
-    def _is_folder(self, path: Path) -> bool:
-        """Whether ClickHouse's directory is as it shall be."""
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
-            return False
-        return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (self._user, self._group, 0o500)
 
     def _write(
         self, folders: Sequence[Path], fresh: Sequence[str], gone: Sequence[str], wanted: Mapping[str, str]
@@ -284,26 +242,9 @@ class Files:
             for left in (self._root / name).glob(f".{PREFIX}*.new"):
                 left.unlink()
         for path in fresh:
-            target = self._root / path
-            new = target.with_name(f".{target.name}.new")
-            self._create(new, wanted[path])
-            new.rename(target)
+            mounted_files.replace(self._root / path, wanted[path], self._user, self._group, 0o400)
         for path in gone:
             (self._root / path).unlink()
-
-    def _create(self, path: Path, content: str) -> None:
-        """Make a file that only ClickHouse's user can read, from its first byte on, and that is on the disk."""
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with open(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchown(handle, self._user, self._group)
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-
-
-def _reason(error: ssl.SSLError) -> str:
-    """What OpenSSL says, in a few words."""
-    return (error.reason or str(error)).replace("_", " ").lower()
 
 
 def _refuse(problems: Sequence[str]) -> None:
