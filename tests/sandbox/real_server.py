@@ -28,14 +28,20 @@ def free_port() -> int:
 
 
 def config(
-    directory: Path, users: Path, http_port: int, https_port: int | None, tcp_port: int, options: Options
+    directory: Path,
+    users: Path,
+    http_port: int,
+    https_port: int | None,
+    tcp_port: int,
+    native_port: int,
+    options: Options,
 ) -> str:
     """The server's config.xml."""
     tls = ""
     if https_port is not None:
         ca = f"<caConfig>{escape(options.client_ca)}</caConfig>" if options.client_ca else ""
         tls = f"""
-    <https_port>{https_port}</https_port>
+    <https_port>{https_port}</https_port><tcp_port_secure>{native_port}</tcp_port_secure>
     <openSSL><server>
         <certificateFile>{escape(options.certificate)}</certificateFile><privateKeyFile>{
             escape(options.key)
@@ -63,7 +69,7 @@ def config(
 
 
 class RealServer:
-    """A running server: `http_port`, `https_port` (None without TLS); `close()` ends it."""
+    """A running server: `http_port`, `https_port` and `native_port` over TLS (None without); `close()` ends it."""
 
     def __init__(
         self,
@@ -85,8 +91,10 @@ class RealServer:
                 users.write_text(SHIPPED)
         self.http_port = http_port or free_port()
         self.https_port = None if https_port is None else https_port or free_port()
+        self.native_port = None if https_port is None else free_port()
         file = directory / "config.xml"
-        file.write_text(config(directory, users, self.http_port, self.https_port, free_port(), options))
+        ports = self.http_port, self.https_port, free_port(), self.native_port or 0
+        file.write_text(config(directory, users, *ports, options))
         # the program cannot say where its wheel's certificates are, and needs none
         self._process = subprocess.Popen(
             [str(python_of(version)), "-I", str(_PROGRAM), f"--config-file={file}"],
