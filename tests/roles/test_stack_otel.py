@@ -6,7 +6,6 @@ ClickHouse's own server (25.8) over TLS.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime
 import json
@@ -14,8 +13,10 @@ import os
 import shutil
 import socket
 import ssl
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.stack_otel import endpoint as address
 from ansible_collections.hardened.clickstack.plugins.modules import stack_otel_config
-from tests.playbook import Run
+from tests.playbook import Run, run_playbook
 from tests.sandbox.certificates import Authority
 from tests.sandbox.lab import Unavailable
 from tests.sandbox.options import Options
@@ -260,3 +262,351 @@ def test_what_a_killed_run_left_is_completed(left: str, site: Site, module: Call
     assert module(site.options())["changed"] is False
     assert site.file.read_text() == "service: {}\n" and site.file.stat().st_mode & 0o777 == 0o440
     assert not site.file.is_symlink() and not site.file.with_name(".custom.yaml.new").exists()
+
+
+# -- The real collector ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built() -> programs.Programs:
+    try:
+        return programs.build()
+    except Unavailable as reason:
+        pytest.skip(f"without the collector: {reason}")
+
+
+class ClickHouse:
+    """ClickHouse's own server with the ingestion user that stack_access makes, for the database of one test."""
+
+    def __init__(self, folder: Path, authority: Authority) -> None:
+        certificate, key = authority.server()
+        options = Options(certificate=str(certificate), key=str(key))
+        self.server = RealServer(folder, "25.8", None, 0, 0, options)
+        self.query(f"CREATE USER otel_ingest IDENTIFIED WITH sha256_password BY '{PASSWORD}'")
+        self.query("GRANT SELECT, INSERT, CREATE DATABASE, CREATE TABLE, CREATE VIEW ON otel.* TO otel_ingest")
+
+    def query(self, sql: str) -> str:
+        """Run a statement as the administrator."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.server.http_port}/", sql.encode(), timeout=30) as answer:
+            text: str = answer.read().decode().strip()
+        return text
+
+    def spans(self) -> set[str]:
+        """The names of the spans that have arrived."""
+        if self.query("EXISTS TABLE otel.otel_traces") == "0":
+            return set()
+        return set(self.query("SELECT SpanName FROM otel.otel_traces").splitlines())
+
+    def environment(self, endpoint: str, **more: str) -> dict[str, str]:
+        """What stack_compose gives to the collector. The exporter makes the tables: there is no migration here."""
+        return {
+            "CLICKHOUSE_ENDPOINT": endpoint,
+            "CLICKHOUSE_USER": "otel_ingest",
+            "CLICKHOUSE_PASSWORD": PASSWORD,
+            "HYPERDX_OTEL_EXPORTER_CLICKHOUSE_DATABASE": "otel",
+            "HYPERDX_OTEL_EXPORTER_CREATE_LEGACY_SCHEMA": "true",
+            "HYPERDX_OTEL_BATCH_TIMEOUT": "100ms",
+            **more,
+        }
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A host for the collector: its user may enter the folders, as it may in its container."""
+    folder = Path(tempfile.mkdtemp(prefix="stack-otel-"))
+    folder.chmod(0o711)
+    yield Site(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory, host: Site) -> Iterator[ClickHouse]:
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"), host.authority)
+    yield server
+    server.server.close()
+
+
+def converge(host: Site, collector: Collector, name: str, **variables: Any) -> Path:
+    """Run the role for a collector and return its custom file."""
+    directory = host.folder / name
+    ports = {"stack_otel_health_port": collector.ports.health, "stack_otel_metrics_port": collector.ports.metrics}
+    role = {
+        "role": "hardened.clickstack.stack_otel",
+        "vars": {**host.variables, **ports, **variables, "stack_otel_directory": str(directory)},
+    }
+    done = run_playbook([{"hosts": "localhost", "gather_facts": False, "roles": [role]}], folder=host.folder)
+    assert done.recap["failed"] == 0, done.output
+    return directory / "custom.yaml"
+
+
+@contextlib.contextmanager
+def collector_of(built: programs.Programs, environment: dict[str, str]) -> Iterator[Collector]:
+    collector = Collector(built, environment)
+    try:
+        yield collector
+    finally:
+        collector.remove()
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """A collector under the supervisor, with the role's file and a HyperDX that enforces its keys."""
+
+    collector: Collector
+    custom: Path
+    trusted: Client
+
+
+@pytest.fixture(scope="module")
+def supervised(built: programs.Programs, host: Site, clickhouse: ClickHouse) -> Iterator[Supervised]:
+    endpoint = f"https://localhost:{clickhouse.server.https_port}"
+    with collector_of(built, clickhouse.environment(endpoint)) as collector:
+        custom = converge(
+            host,
+            collector,
+            "supervised",
+            stack_otel_clickhouse_endpoint=endpoint,
+            stack_otel_tls_reload_interval="1s",
+            stack_otel_memory_limit_mib=900,
+            stack_otel_memory_spike_limit_mib=200,
+            stack_otel_batch={"timeout": "200ms"},
+        )
+        base = collector.file("config.yaml", hyperdx.base(collector.ports))
+        server = hyperdx.OpampServer(hyperdx.remote(collector.ports, [KEY]))
+        with server.running(), collector.supervised(server.url, base, custom):
+            collector.wait_for_ports(collector.ports.grpc, collector.ports.http, collector.ports.health)
+            yield Supervised(collector, custom, Client(host.authority.ca, authorization=KEY))
+
+
+def test_the_supervisor_merges_the_file_with_hyperdx_s_configuration(supervised: Supervised) -> None:
+    text = supervised.collector.effective()
+    merged, custom = yaml.safe_load(text), yaml.safe_load(supervised.custom.read_text())
+    for name, port in (("grpc", supervised.collector.ports.grpc), ("http", supervised.collector.ports.http)):
+        protocol = merged["receivers"]["otlp/hyperdx"]["protocols"][name]
+        assert protocol["tls"] == custom["receivers"]["otlp/hyperdx"]["protocols"][name]["tls"]
+        assert protocol["endpoint"] == f"127.0.0.1:{port}" and protocol["include_metadata"] is True
+        assert protocol["auth"] == {"authenticator": "bearertokenauth/hyperdx"}
+    for name in ("clickhouse", "clickhouse/rrweb"):
+        assert merged["exporters"][name]["tls"] == custom["exporters"][name]["tls"]
+        assert merged["exporters"][name]["endpoint"] == "${env:CLICKHOUSE_ENDPOINT}"
+    assert merged["service"]["extensions"] == ["health_check", "opamp", "bearertokenauth/hyperdx"]
+    assert merged["processors"]["memory_limiter"] == {
+        "limit_mib": 900,
+        "spike_limit_mib": 200,
+        "check_interval": "5s",
+    }
+    assert merged["processors"]["batch"]["timeout"] == "200ms" and "send_batch_size" in merged["processors"]["batch"]
+    assert merged["service"]["telemetry"]["logs"]["level"] == "info"
+    assert PASSWORD not in text
+
+
+def test_spans_with_the_key_over_tls_reach_clickhouse_over_tls(supervised: Supervised, clickhouse: ClickHouse) -> None:
+    ports = supervised.collector.ports
+    assert supervised.trusted.grpc(ports.grpc) == "accepted"
+    assert supervised.trusted.http(ports.http) == "accepted"
+    supervised.collector.wait_for("both spans", lambda: clickhouse.spans() >= {"over gRPC", "over HTTP"})
+
+
+@pytest.mark.parametrize("authorization", [None, "another key", f"Bearer {KEY}"])
+def test_without_the_key_nothing_is_accepted(supervised: Supervised, host: Site, authorization: str | None) -> None:
+    client = Client(host.authority.ca, authorization=authorization)
+    assert client.http(supervised.collector.ports.http) == "status 401"
+    assert client.grpc(supervised.collector.ports.grpc).startswith("UNAUTHENTICATED")
+
+
+def test_in_plain_text_nothing_is_accepted(supervised: Supervised) -> None:
+    client = Client(authorization=KEY)
+    assert client.http(supervised.collector.ports.http) == "status 400"
+    assert client.grpc(supervised.collector.ports.grpc).startswith("UNAVAILABLE")
+
+
+def test_older_tls_is_refused_and_the_certificate_is_verified(supervised: Supervised, host: Site) -> None:
+    port = supervised.collector.ports.http
+    for version, is_spoken in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
+        context = ssl.create_default_context(cafile=str(host.authority.ca))
+        # for TLS 1.1 OpenSSL itself asks for less than its default
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = version
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            try:
+                with context.wrap_socket(connection, server_hostname="localhost"):
+                    assert is_spoken
+            except ssl.SSLError as error:
+                assert not is_spoken and "PROTOCOL_VERSION" in str(error)
+
+
+def test_health_and_metrics_are_on_loopback_alone(supervised: Supervised) -> None:
+    for port in (supervised.collector.ports.health, supervised.collector.ports.metrics):
+        assert listens(port) and not listens(port, "127.0.0.2")
+
+
+def test_another_certificate_is_shown_without_a_restart(supervised: Supervised, host: Site) -> None:
+    port = supervised.collector.ports.grpc
+
+    def shown() -> bytes:
+        context = ssl.create_default_context(cafile=str(host.authority.ca))
+        connection = socket.create_connection(("127.0.0.1", port))
+        with context.wrap_socket(connection, server_hostname="localhost") as tls:
+            return tls.getpeercert(binary_form=True) or b""
+
+    before = shown()
+    host.give(*host.authority.server())
+    supervised.collector.wait_for("the new certificate", lambda: shown() != before, 15)
+    wanted = ssl.PEM_cert_to_DER_cert((host.tls / "tls.crt").read_text())
+    assert shown() == wanted and supervised.trusted.grpc(port) == "accepted"
+
+
+def test_a_file_that_the_supervisor_cannot_read_opens_everything(
+    built: programs.Programs, supervised: Supervised, clickhouse: ClickHouse
+) -> None:
+    """Why the role looks so closely: no error, but plain text, health on all addresses, and whatever HyperDX says."""
+    with collector_of(built, clickhouse.environment("tcp://127.0.0.1:9000")) as collector:
+        base = collector.file("config.yaml", hyperdx.base(collector.ports))
+        custom = collector.file("custom.yaml", yaml.safe_load(supervised.custom.read_text()))
+        custom.chmod(0o400)
+        server = hyperdx.OpampServer(hyperdx.remote(collector.ports, [KEY], is_enforced=False))
+        with server.running(), collector.supervised(server.url, base, custom):
+            collector.wait_for_ports(collector.ports.http, collector.ports.health)
+            assert Client().http(collector.ports.http) == "accepted"
+            assert listens(collector.ports.health, "127.0.0.2")
+        assert "Could not read local config file" in collector.said()
+
+
+def test_a_hyperdx_that_does_not_enforce_its_keys_opens_nothing(
+    built: programs.Programs, supervised: Supervised, host: Site, clickhouse: ClickHouse
+) -> None:
+    with collector_of(built, clickhouse.environment("tcp://127.0.0.1:9000")) as collector:
+        base = collector.file("config.yaml", hyperdx.base(collector.ports))
+        custom = converge(host, collector, "unenforced")
+        server = hyperdx.OpampServer(hyperdx.remote(collector.ports, [KEY], is_enforced=False))
+        with server.running(), collector.supervised(server.url, base, custom):
+            collector.wait_for("a refusal", lambda: "bearertokenauth/hyperdx" in collector.said())
+            assert not listens(collector.ports.http) and not listens(collector.ports.grpc)
+
+
+# -- Without a HyperDX -------------------------------------------------------------------------------------------------
+
+
+def _image(collector: Collector, *, has_token: bool = True) -> list[Path]:
+    """The image's files, as its entrypoint names them where OTLP_AUTH_TOKEN is set or not."""
+    files = {
+        "config.yaml": hyperdx.base(collector.ports),
+        "standalone-config.yaml": hyperdx.standalone(collector.ports),
+    }
+    files |= {"standalone-auth-config.yaml": hyperdx.token_authentication()} if has_token else {}
+    return [collector.file(name, content) for name, content in files.items()]
+
+
+def test_a_collector_on_its_own_takes_the_token_and_writes_by_the_native_protocol(
+    built: programs.Programs, host: Site, clickhouse: ClickHouse
+) -> None:
+    endpoint = f"tcp://localhost:{clickhouse.server.native_port}?secure=true"
+    with collector_of(built, clickhouse.environment(endpoint, OTLP_AUTH_TOKEN=TOKEN)) as collector:
+        custom = converge(
+            host,
+            collector,
+            "standalone",
+            stack_otel_mode="standalone",
+            stack_otel_clickhouse_endpoint=endpoint,
+            stack_otel_batch={"timeout": "200ms"},
+        )
+        with collector.standalone(*_image(collector), custom):
+            ports = collector.ports
+            collector.wait_for_ports(ports.grpc, ports.http, ports.health)
+            trusted = Client(host.authority.ca, authorization=TOKEN)
+            assert trusted.grpc(ports.grpc, "standalone, gRPC") == "accepted"
+            assert trusted.http(ports.http, "standalone, HTTP") == "accepted"
+            assert Client(host.authority.ca).http(ports.http) == "status 401"
+            assert Client(host.authority.ca).grpc(ports.grpc).startswith("UNAUTHENTICATED")
+            assert Client(authorization=TOKEN).http(ports.http) == "status 400"
+            assert listens(ports.metrics) and not listens(ports.metrics, "127.0.0.2")
+            collector.wait_for("spans", lambda: clickhouse.spans() >= {"standalone, gRPC", "standalone, HTTP"})
+        # the token was forgotten in the container's environment: the image leaves authentication out
+        with collector.standalone(*_image(collector, has_token=False), custom):
+            collector.wait_for("the end", lambda: collector.has_ended)
+            assert 'failed to resolve authenticator "bearertokenauth/hyperdx"' in collector.said()
+
+
+def test_clients_show_certificates_and_a_stranger_s_clickhouse_gets_nothing(
+    built: programs.Programs, host: Site, clickhouse: ClickHouse, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path / "stranger")
+    host.put("tls/stranger.crt", stranger.ca.read_bytes())
+    endpoint = f"https://localhost:{clickhouse.server.https_port}"
+    with collector_of(built, clickhouse.environment(endpoint)) as collector:
+        custom = converge(
+            host,
+            collector,
+            "certificates",
+            stack_otel_mode="standalone",
+            stack_otel_authentication="none",
+            stack_otel_tls_client_authority="ca.crt",
+            stack_otel_clickhouse_endpoint=endpoint,
+            stack_otel_clickhouse_authority="stranger.crt",
+        )
+        with collector.standalone(*_image(collector, has_token=False), custom):
+            # the exporter makes its tables at the start, and does not start without
+            collector.wait_for("the end", lambda: collector.has_ended)
+            assert "certificate signed by unknown authority" in collector.said()
+        custom = converge(
+            host,
+            collector,
+            "certificates",
+            stack_otel_mode="standalone",
+            stack_otel_authentication="none",
+            stack_otel_tls_client_authority="ca.crt",
+            stack_otel_clickhouse_endpoint=endpoint,
+        )
+        with collector.standalone(*_image(collector, has_token=False), custom):
+            ports = collector.ports
+            collector.wait_for_ports(ports.grpc, ports.http)
+            known = Client(host.authority.ca, *host.authority.issue("sender", ("sender",)))
+            assert (known.http(ports.http), known.grpc(ports.grpc)) == ("accepted", "accepted")
+            for other in (Client(host.authority.ca), Client(host.authority.ca, *stranger.issue("other", ("other",)))):
+                assert "accepted" not in (other.http(ports.http), other.grpc(ports.grpc))
+
+
+def test_the_collector_itself_has_the_last_word_on_the_file(
+    built: programs.Programs, host: Site, clickhouse: ClickHouse
+) -> None:
+    with collector_of(built, {}) as collector:
+        environment = clickhouse.environment("https://ch-server:8443", OTLP_AUTH_TOKEN="-", HYPERDX_LOG_LEVEL="info")
+        judge = ["env", *(f"{name}={value}" for name, value in environment.items() if name != "CLICKHOUSE_PASSWORD")]
+        judge += collector.validate_command(*_image(collector), "{}/custom.yaml")
+        custom = converge(host, collector, "judged", stack_otel_validate_command=judge)
+        before = custom.read_bytes()
+        with pytest.raises(AssertionError) as refused:
+            converge(
+                host,
+                collector,
+                "judged",
+                stack_otel_validate_command=judge,
+                stack_otel_additional={"processors": {"batch": {"send_batch_maximum": 5}}},
+            )
+        assert "stack_otel_validate_command exits with 1" in str(refused.value)
+        assert "send_batch_maximum" in str(refused.value)
+        assert custom.read_bytes() == before
+        # more that the collector does know is taken
+        more = {"exporters": {"debug": {"verbosity": "basic"}}, "processors": {"batch": {"send_batch_size": 5}}}
+        converge(host, collector, "judged", stack_otel_validate_command=judge, stack_otel_additional=more)
+        assert yaml.safe_load(custom.read_text())["exporters"]["debug"] == {"verbosity": "basic"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_taken"),
+    [
+        ("tcp://ch-server:9440?secure=true", True),
+        ("https://abc.eu-west-1.aws.clickhouse.cloud:8443", True),
+        ("tcp://abc.eu-west-1.aws.clickhouse.cloud:9440?secure=true", True),
+        ("ch-server:9440", False),
+        ("tcp://ch-server:9440?secure=maybe", False),
+    ],
+)
+def test_the_exporter_reads_an_address_as_the_role_does(
+    built: programs.Programs, clickhouse: ClickHouse, endpoint: str, is_taken: bool
+) -> None:
+    with collector_of(built, clickhouse.environment(endpoint, OTLP_AUTH_TOKEN="-")) as collector:
+        done = collector.validate(*_image(collector))
+    assert (done.returncode == 0) is is_taken, done.stderr
+    assert (address.problems(endpoint, is_tls=True) == []) is is_taken
