@@ -42,6 +42,8 @@ from tests.sandbox.real_server import RealServer
 Json = dict[str, Any]
 Play = Callable[..., Run]
 PASSWORD, TOKEN, KEY = "ingest 7 only for tests", "token-only-for-tests", "3f1f0b6e-2c62-4a5e-9d6f-0d6f7a1b2c3d"
+UNRESOLVED = 'failed to resolve authenticator "bearertokenauth/hyperdx"'
+"""What the collector says where an authentication that the role's file wants is not set up."""
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files belong to the collector's user, so this needs root")
 
 
@@ -420,6 +422,7 @@ def test_in_plain_text_nothing_is_accepted(supervised: Supervised) -> None:
     assert client.grpc(supervised.collector.ports.grpc).startswith("UNAVAILABLE")
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_older_tls_is_refused_and_the_certificate_is_verified(supervised: Supervised, host: Site) -> None:
     port = supervised.collector.ports.http
     for version, is_spoken in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
@@ -461,7 +464,8 @@ def test_a_file_that_the_supervisor_cannot_read_opens_everything(
     built: programs.Programs, supervised: Supervised, clickhouse: ClickHouse
 ) -> None:
     """Why the role looks so closely: no error, but plain text, health on all addresses, and whatever HyperDX says."""
-    with collector_of(built, clickhouse.environment("tcp://127.0.0.1:9000")) as collector:
+    endpoint = f"http://localhost:{clickhouse.server.http_port}"
+    with collector_of(built, clickhouse.environment(endpoint)) as collector:
         base = collector.file("config.yaml", hyperdx.base(collector.ports))
         custom = collector.file("custom.yaml", yaml.safe_load(supervised.custom.read_text()))
         custom.chmod(0o400)
@@ -476,12 +480,13 @@ def test_a_file_that_the_supervisor_cannot_read_opens_everything(
 def test_a_hyperdx_that_does_not_enforce_its_keys_opens_nothing(
     built: programs.Programs, supervised: Supervised, host: Site, clickhouse: ClickHouse
 ) -> None:
-    with collector_of(built, clickhouse.environment("tcp://127.0.0.1:9000")) as collector:
+    endpoint = f"https://localhost:{clickhouse.server.https_port}"
+    with collector_of(built, clickhouse.environment(endpoint)) as collector:
         base = collector.file("config.yaml", hyperdx.base(collector.ports))
-        custom = converge(host, collector, "unenforced")
+        custom = converge(host, collector, "unenforced", stack_otel_clickhouse_endpoint=endpoint)
         server = hyperdx.OpampServer(hyperdx.remote(collector.ports, [KEY], is_enforced=False))
         with server.running(), collector.supervised(server.url, base, custom):
-            collector.wait_for("a refusal", lambda: "bearertokenauth/hyperdx" in collector.said())
+            collector.wait_for("a refusal", lambda: UNRESOLVED in collector.said())
             assert not listens(collector.ports.http) and not listens(collector.ports.grpc)
 
 
@@ -525,7 +530,7 @@ def test_a_collector_on_its_own_takes_the_token_and_writes_by_the_native_protoco
         # the token was forgotten in the container's environment: the image leaves authentication out
         with collector.standalone(*_image(collector, has_token=False), custom):
             collector.wait_for("the end", lambda: collector.has_ended)
-            assert 'failed to resolve authenticator "bearertokenauth/hyperdx"' in collector.said()
+            assert UNRESOLVED in collector.said()
 
 
 def test_clients_show_certificates_and_a_stranger_s_clickhouse_gets_nothing(

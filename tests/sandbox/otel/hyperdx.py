@@ -191,7 +191,7 @@ class OpampServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self._body()
                 if (self.path, self.headers["Content-Type"]) != ("/v1/opamp", "application/x-protobuf"):
                     self.send_error(415)
                     return
@@ -201,6 +201,17 @@ class OpampServer:
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def _body(self) -> bytes:
+                """The request's body, which opamp-go sends in chunks."""
+                if self.headers["Transfer-Encoding"] != "chunked":
+                    return self.rfile.read(int(self.headers["Content-Length"]))
+                body = b""
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             def log_message(self, format: str, *_arguments: object) -> None:
                 """Say nothing."""

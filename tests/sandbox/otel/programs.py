@@ -9,7 +9,6 @@ fluentforward receiver nor the OIDC extension at either. What else HyperDX's col
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -51,7 +50,6 @@ def _go(*arguments: str) -> None:
     done = subprocess.run(
         ["go", *arguments],
         cwd=SOURCE,
-        env={**os.environ, "CGO_ENABLED": "0"},
         capture_output=True,
         text=True,
         check=False,
