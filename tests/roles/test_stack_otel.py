@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -30,7 +31,7 @@ from cryptography.x509.oid import NameOID
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_otel import endpoint as address
 from ansible_collections.hardened.clickstack.plugins.modules import stack_otel_config
-from tests.playbook import Run, run_playbook
+from tests.playbook import ROOT, Run, run_playbook
 from tests.sandbox.certificates import Authority
 from tests.sandbox.lab import Unavailable
 from tests.sandbox.options import Options
@@ -463,8 +464,11 @@ def test_another_certificate_is_shown_without_a_restart(supervised: Supervised, 
 def test_a_file_that_the_supervisor_cannot_read_opens_everything(
     built: programs.Programs, supervised: Supervised, clickhouse: ClickHouse
 ) -> None:
-    """Why the role looks so closely: no error, but plain text, health on all addresses, and whatever HyperDX says."""
-    endpoint = f"http://localhost:{clickhouse.server.http_port}"
+    """Why the role looks so closely: no error, but plain text, health on all addresses, and whatever HyperDX says.
+
+    And why it refuses tcps://, which HyperDX's migration takes for TLS: to the exporter it is plain text.
+    """
+    endpoint = f"tcps://localhost:{clickhouse.server.tcp_port}"
     with collector_of(built, clickhouse.environment(endpoint)) as collector:
         base = collector.file("config.yaml", hyperdx.base(collector.ports))
         custom = collector.file("custom.yaml", yaml.safe_load(supervised.custom.read_text()))
@@ -472,7 +476,8 @@ def test_a_file_that_the_supervisor_cannot_read_opens_everything(
         server = hyperdx.OpampServer(hyperdx.remote(collector.ports, [KEY], is_enforced=False))
         with server.running(), collector.supervised(server.url, base, custom):
             collector.wait_for_ports(collector.ports.http, collector.ports.health)
-            assert Client().http(collector.ports.http) == "accepted"
+            assert Client().http(collector.ports.http, "in plain text") == "accepted"
+            collector.wait_for("the span", lambda: "in plain text" in clickhouse.spans())
             assert listens(collector.ports.health, "127.0.0.2")
         assert "Could not read local config file" in collector.said()
 
@@ -598,12 +603,21 @@ def test_the_collector_itself_has_the_last_word_on_the_file(
         assert yaml.safe_load(custom.read_text())["exporters"]["debug"] == {"verbosity": "basic"}
 
 
+def _manual() -> list[str]:
+    """The addresses that the README tells people to write."""
+    text = (ROOT / "roles" / "stack_otel" / "README.md").read_text()
+    found = re.findall(r"^\| [^|]+ \| `((?:tcp|https)://[^`]+)` \|", text, re.MULTILINE)
+    return [address.replace("<id>", "abc123").replace("<region>", "eu-west-1") for address in found]
+
+
+def test_the_manual_has_addresses_of_this_stack_and_of_the_cloud() -> None:
+    assert len(_manual()) == 4 and all(not re.search(r"[<>]", address) for address in _manual())
+
+
 @pytest.mark.parametrize(
     ("endpoint", "is_taken"),
     [
-        ("tcp://ch-server:9440?secure=true", True),
-        ("https://abc.eu-west-1.aws.clickhouse.cloud:8443", True),
-        ("tcp://abc.eu-west-1.aws.clickhouse.cloud:9440?secure=true", True),
+        *((address, True) for address in _manual()),
         ("ch-server:9440", False),
         ("tcp://ch-server:9440?secure=maybe", False),
     ],

@@ -69,7 +69,7 @@ def config(
 
 
 class RealServer:
-    """A running server: `http_port`, `https_port` and `native_port` over TLS (None without); `close()` ends it."""
+    """A running server: `http_port`, `tcp_port`, with TLS `https_port` and `native_port`; `close()` ends it."""
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class RealServer:
                 users.write_text(SHIPPED)
         self.http_port = http_port or free_port()
         self.https_port = None if https_port is None else https_port or free_port()
-        self.native_port = None if https_port is None else free_port()
+        self.tcp_port, self.native_port = free_port(), None if https_port is None else free_port()
         file = directory / "config.xml"
-        ports = self.http_port, self.https_port, free_port(), self.native_port or 0
+        ports = self.http_port, self.https_port, self.tcp_port, self.native_port or 0
         file.write_text(config(directory, users, *ports, options))
         # the program cannot say where its wheel's certificates are, and needs none
         self._process = subprocess.Popen(

@@ -68,13 +68,6 @@ def test_a_key_is_right_if_it_has_as_many_bytes_as_the_algorithm_wants(key: byte
     assert key.hex() not in wrong or len(key) < 3
 
 
-@given(st.sampled_from([0, 101, 1000]), st.sampled_from([0, 101]), st.integers(0, 0o777))
-def test_who_can_read_a_file(owner: int, group: int, mode: int) -> None:
-    digit = mode >> 6 if owner == 101 else mode >> 3 if group == 101 else mode
-    assert judge.unreadable(owner, group, mode, 101, 101) is not bool(digit & 4)
-    assert not judge.unreadable(owner, group, mode, 0, 0)
-
-
 def test_hashes_are_not_shown() -> None:
     shown = judge.without_hashes(
         "<a><password_sha256_hex>AB12</password_sha256_hex><password x='1'>pw</password><b>AB</b></a>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.mounted_files import Reader
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_otel import endpoint
 
 
@@ -67,27 +66,3 @@ def test_plain_text_is_accepted_where_it_is_asked_for() -> None:
     assert endpoint.problems("tcp://ch-server:9000", is_tls=False) == []
     assert endpoint.problems("http://ch-server:8123", is_tls=False) == []
     assert endpoint.problems("tcps://ch-server:9440", is_tls=False)
-
-
-@pytest.mark.parametrize(
-    ("owner", "group", "mode", "can"),
-    [
-        (10001, 0, 0o400, True),
-        (10001, 0, 0o044, False),
-        (0, 10001, 0o040, True),
-        (0, 10001, 0o404, False),
-        (0, 0, 0o004, True),
-        (0, 0, 0o440, False),
-    ],
-)
-def test_who_can_read_a_file(owner: int, group: int, mode: int, can: bool) -> None:
-    assert Reader("otel-collector", 10001, 10001).can(owner, group, mode) is can
-
-
-def test_a_directory_is_entered_by_another_bit_than_it_is_read_by() -> None:
-    reader = Reader("otel-collector", 10001, 10001)
-    assert reader.can(0, 0, 0o711, 1) and not reader.can(0, 0, 0o744, 1) and not reader.can(0, 0, 0o700, 1)
-
-
-def test_root_can_read_everything() -> None:
-    assert Reader("otel-collector", 0, 0).can(1, 1, 0)
