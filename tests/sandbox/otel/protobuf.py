@@ -53,9 +53,9 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"wire type {kind} of field {key >> 3}")
 
 
-def trace(span: str) -> bytes:
-    """An ExportTraceServiceRequest with one span of this name."""
-    moment = (1_700_000_000_000_000_000).to_bytes(8, "little")
+def trace(span: str, nanoseconds: int) -> bytes:
+    """An ExportTraceServiceRequest with one span of this name, at this moment since 1970."""
+    moment = nanoseconds.to_bytes(8, "little")
     one = b"".join(
         [
             field(1, bytes(range(16))),
