@@ -76,7 +76,7 @@ class Reader:
         if not self.can(found.st_uid, found.st_gid, mode, 1):
             return (
                 f"{path}: the user {self.user} of {self.program} cannot enter this directory (owner {found.st_uid},"
-                f" mode {mode:04o}). Mode 0711 lets it, and shows nobody what is there."
+                f" mode {mode:04o}). Let it belong to {self.user}, mode 0500."
             )
         return ""
 

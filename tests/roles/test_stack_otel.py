@@ -56,7 +56,8 @@ class Site:
         self.authority = Authority(folder / "ca")
         self.tls = folder / "tls"
         self.tls.mkdir()
-        self.tls.chmod(0o711)
+        self.tls.chmod(0o500)
+        os.chown(self.tls, USER, USER)
         self.give(*self.authority.server())
         self.put("tls/ca.crt", self.authority.ca.read_bytes())
         self.put("password", f"{PASSWORD}\n".encode())
@@ -216,7 +217,7 @@ SPOILT: dict[str, tuple[Callable[[Site], object], str]] = {
     ),
     "no authority": (lambda site: (site.tls / "ca.crt").unlink(), "ca.crt: No such file or directory"),
     "an authority that is none": (lambda site: site.put("tls/ca.crt", b"-\n"), "not an authority's certificate"),
-    "a closed directory": (lambda site: site.tls.chmod(0o700), "cannot enter this directory"),
+    "a closed directory": (lambda site: os.chown(site.tls, 0, 0), "cannot enter this directory"),
     "no password": (lambda site: (site.folder / "password").unlink(), "password: No such file or directory"),
     "a password that all can read": (lambda site: (site.folder / "password").chmod(0o444), "everybody can read it"),
     "a blank password": (lambda site: site.put("password", b" \n"), "there is nothing in this file"),
