@@ -483,13 +483,18 @@ def test_a_file_that_the_supervisor_cannot_read_opens_everything(
         assert "Could not read local config file" in collector.said()
 
 
-def test_a_hyperdx_that_does_not_enforce_its_keys_opens_nothing(
-    built: programs.Programs, supervised: Supervised, host: Site, clickhouse: ClickHouse
+def test_a_hyperdx_without_a_team_or_that_does_not_enforce_its_keys_opens_nothing(
+    built: programs.Programs, host: Site, clickhouse: ClickHouse
 ) -> None:
     endpoint = f"https://localhost:{clickhouse.server.https_port}"
     with collector_of(built, clickhouse.environment(endpoint)) as collector:
         base = collector.file("config.yaml", hyperdx.base(collector.ports))
         custom = converge(host, collector, "unenforced", stack_otel_clickhouse_endpoint=endpoint)
+        server = hyperdx.OpampServer(hyperdx.remote(collector.ports, []))
+        with server.running(), collector.supervised(server.url, base, custom):
+            # it is well, and told to read logs; nobody has registered yet
+            collector.wait_for_ports(collector.ports.health, collector.ports.fluent)
+            assert not listens(collector.ports.http) and not listens(collector.ports.grpc)
         server = hyperdx.OpampServer(hyperdx.remote(collector.ports, [KEY], is_enforced=False))
         with server.running(), collector.supervised(server.url, base, custom):
             collector.wait_for("a refusal", lambda: UNRESOLVED in collector.said())
