@@ -32,7 +32,9 @@ class Programs:
 
 
 def build() -> Programs:
-    """Return the programs, which the first call builds. Raises Unavailable, with the reason, where that fails."""
+    """Return the programs, which the first call builds. Raises Unavailable where there is no Go, RuntimeError where
+    the build fails.
+    """
     if not shutil.which("go"):
         raise Unavailable("the collector is built from Go modules here, and there is no go")
     files = sorted(path for path in SOURCE.rglob("*") if path.is_file())
@@ -55,7 +57,7 @@ def _go(*arguments: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise Unavailable(f"go {' '.join(arguments)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+        raise RuntimeError(f"go {' '.join(arguments)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
 
 
 if __name__ == "__main__":
