@@ -33,14 +33,14 @@ export SANDBOX_VERSIONS ?= 26.9 25.8 24.8
 
 .PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
 	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration roles lab molecule artifact bench \
-	release-notes setup-lab
+	release-notes setup-lab setup-collector
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-setup: ## create the virtual environments, the engines and the lab's hosts that the checks need
+setup: ## create the virtual environments, the engines, the lab's hosts and the collector that the checks need
 	@$(MAKE) --no-print-directory -j2 setup-cores setup-engines
-	@$(MAKE) --no-print-directory setup-lab
+	@$(MAKE) --no-print-directory -j2 setup-lab setup-collector
 
 setup-cores:
 	@$(ENVIRONMENTS) setup dev $$($(ENVIRONMENTS) cores | cut -d' ' -f2 | grep -v '^dev$$')
@@ -60,11 +60,12 @@ demo: setup-demo ## run the main job on a sandbox ClickHouse, then show what eac
 test: setup ## run every check and every test
 	@rm -rf .build/log
 	-@$(MAKE) --no-print-directory artifact
-	@$(MAKE) --no-print-directory -j3 -k -Otarget ARTIFACT= LAB= parts; $(PART) summary $$?
+	@$(MAKE) --no-print-directory -j3 -k -Otarget ARTIFACT= LAB= COLLECTOR= parts; $(PART) summary $$?
 
 # What a part that works on the artifact or in the lab waits for; make test has built both before.
 ARTIFACT := artifact
 LAB := setup-lab
+COLLECTOR := setup-collector
 
 # Long parts first, so that the lanes end together. Three of them on two cores: the lab's tests and Molecule's often wait.
 parts: lab $(INTEGRATION) sandbox-tests molecule roles $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
@@ -88,12 +89,16 @@ integration-%: $(ARTIFACT)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false SANDBOX_VERSIONS=$(*:real=26.9) \
 		$(PART) run $@ $(PYTEST) tests/integration
 
-roles: $(ARTIFACT) ## roles on this machine, held against the servers that read what they write
+roles: $(ARTIFACT) $(COLLECTOR) ## roles on this machine, held against the servers that read what they write
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/roles
 
 # The lab's hosts are made of Debian packages and of Go modules, once in a checkout.
 setup-lab:
 	@$(BIN)/python -m tests.sandbox.lab setup
+
+# ClickStack's collector and its supervisor, of Go modules, once in a checkout.
+setup-collector:
+	@$(BIN)/python -m tests.sandbox.otel.programs
 
 lab: $(ARTIFACT) $(LAB) ## real Docker hosts in network namespaces: what is open, and to whom (needs root)
 	@PATH="$(BIN):$$PATH" ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=false $(PART) run $@ $(PYTEST) tests/lab

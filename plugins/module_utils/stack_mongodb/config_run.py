@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.stack_clickhouse.judge import unreadable
+from ansible_collections.hardened.clickstack.plugins.module_utils import mounted_files
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_mongodb import judge
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_mongodb.handshake import wrong_certificate
 
@@ -41,27 +41,12 @@ class File:
 
     def is_there(self) -> bool:
         """Return whether it is, with this content, owner and mode. Raises OSError."""
-        try:
-            found = os.lstat(self.path)
-        except FileNotFoundError:
-            return False
-        return (
-            stat.S_ISREG(found.st_mode)
-            and (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (self.user, self.group, 0o400)
-            and _read(self.path) == self.content
-        )
+        return mounted_files.is_there(self.path, self.content, self.user, self.group, 0o400)
 
     def write(self) -> None:
         """Write it whole or not at all; only its owner can read it from its first byte on. Raises OSError."""
-        new = self.path.with_name(f".{self.path.name}.new")
-        new.unlink(missing_ok=True)  # what a killed run left
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with open(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchown(handle, self.user, self.group)
-            file.write(self.content)
-            file.flush()
-            os.fsync(handle)
-        new.rename(self.path)
+        self.path.with_name(f".{self.path.name}.new").unlink(missing_ok=True)  # what a killed run left
+        mounted_files.replace(self.path, self.content, self.user, self.group, 0o400)
 
 
 def run(module: AnsibleModule) -> None:
@@ -198,22 +183,16 @@ class Files:
         return text
 
     def _unfit(self, path: str, is_secret: bool, user: int, group: int) -> str:
-        """What keeps a user from reading a file, or lets others read it; empty if nothing does."""
-        try:
-            found = os.stat(path)
-        except OSError as error:
-            return f"{path}: {error.strerror}."
-        if not stat.S_ISREG(found.st_mode):
-            return f"{path}: this is not a file."
-        if not found.st_size:
-            return f"{path}: the file is empty."
+        """What keeps a user from reading a file, or lets others read it; empty if nothing does.
+
+        mongod takes no keyfile and no key that its group can read.
+        """
+        what = mounted_files.Reader("MongoDB", user, group).problem(path, is_secret=False)
+        if what or not is_secret:
+            return what
+        found = os.stat(path)
         mode = stat.S_IMODE(found.st_mode)
-        if unreadable(found.st_uid, found.st_gid, mode, user, group):
-            return (
-                f"{path}: the user {user} of MongoDB cannot read it (owner {found.st_uid}, mode {mode:04o})."
-                f" Let it belong to {user}, mode 0400."
-            )
-        if is_secret and mode & 0o077:
+        if mode & 0o077:
             return f"{path}: others than its owner {found.st_uid} can read it (mode {mode:04o}). Let its mode be 0400."
         return ""
 
@@ -221,11 +200,7 @@ class Files:
 
     def _is_folder(self) -> bool:
         """Whether MongoDB's directory is as it shall be."""
-        try:
-            found = os.stat(self._root)
-        except FileNotFoundError:
-            return False
-        return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (self._user, self._group, 0o500)
+        return mounted_files.is_folder(self._root, self._user, self._group, 0o500)
 
     def _diff(self, file: File) -> dict[str, str]:
         try:
