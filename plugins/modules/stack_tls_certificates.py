@@ -315,11 +315,6 @@ wanted:
       elements: str
       returned: success
       sample: [serverAuth]
-    not_after:
-      description: When it shall end.
-      type: str
-      returned: success
-      sample: 20271128120000Z
 files:
   description: The files that were written, or got another owner or mode.
   returned: success

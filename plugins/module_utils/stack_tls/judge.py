@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls.names import covers, outside
-from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls.pem import Certificate, Key, is_signed_by
+from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls.pem import (
+    Certificate,
+    Key,
+    Request,
+    is_signed_by,
+)
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls.wanted import Wanted
 
 WEAK_HASHES = ("md5", "sha1")
@@ -108,15 +113,28 @@ def key_usages(kind: str) -> list[str]:
     return ["digital_signature", "key_encipherment"] if kind == "rsa" else ["digital_signature"]
 
 
-def end_of(signer: Certificate | None, policy: Policy, now: datetime) -> datetime:
-    """Return when a new certificate ends: not after the authority, because nobody would believe it from then on.
+def wrong_with_request(wanted: Wanted, request: Request, organization: str) -> str:
+    """Return why a request must not be signed, or nothing: a host that somebody else rules could ask for the names of
+    another one, or to be an authority itself.
 
-    :param signer: the authority; None if it is not there yet, and so younger than what it signs
-    :param policy: how long a certificate is good for
-    :param now: the time
+    :param wanted: what it should ask for
+    :param request: what it asks for
+    :param organization: of the subject
     """
-    end = now + policy.valid
-    return min(end, signer.end) if signer else end
+    if not request.is_signed:
+        return "its key did not sign it"
+    if request.names != frozenset(wanted.names):
+        return "it asks for other names: " + _difference(request.names, frozenset(wanted.names))
+    subject = (request.common_name, request.organization, request.unit)
+    if subject != (wanted.common_name, organization, wanted.unit):
+        return f"it asks for the subject {', '.join(subject)}"
+    if request.usages != frozenset(wanted.usages):
+        return "it asks for another use: " + _difference(request.usages, frozenset(wanted.usages))
+    if request.is_authority or not request.key_usages <= set(key_usages("rsa")):
+        return "it asks to be an authority"
+    if request.others:
+        return f"it asks for extensions that nobody needs: {', '.join(request.others)}"
+    return ""
 
 
 # -- what was brought ----------------------------------------------------------------------------------------------

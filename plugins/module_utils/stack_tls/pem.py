@@ -71,6 +71,21 @@ class Key:
     is_encrypted: bool
 
 
+@dataclass(frozen=True)
+class Request:
+    """A certificate signing request: what it asks for, `others` the extensions besides those, by their numbers."""
+
+    common_name: str
+    organization: str
+    unit: str
+    names: frozenset[str]
+    usages: frozenset[str]
+    key_usages: frozenset[str]
+    is_authority: bool
+    others: tuple[str, ...]
+    is_signed: bool
+
+
 def read_certificates(content: bytes) -> list[Certificate]:
     """Return the certificates of a PEM file, in its order. Raises Unreadable, also if there is none.
 
@@ -142,6 +157,30 @@ def _spki(key: Any) -> bytes:
     return content
 
 
+def read_request(content: bytes) -> Request:
+    """Return a certificate signing request of a PEM file. Raises Unreadable.
+
+    :param content: the file
+    """
+    try:
+        raw = x509.load_pem_x509_csr(content)
+        found = {extension.value.__class__: extension.value for extension in raw.extensions}
+        numbers = {extension.value.__class__: extension.oid.dotted_string for extension in raw.extensions}
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unreadable("this is no certificate request in PEM") from error
+    known = (x509.SubjectAlternativeName, x509.ExtendedKeyUsage, x509.KeyUsage, x509.BasicConstraints)
+    constraints = found.get(x509.BasicConstraints)
+    return Request(
+        *_subject(raw),
+        names=frozenset(_texts(found.get(x509.SubjectAlternativeName) or ())),
+        usages=_usages(found.get(x509.ExtendedKeyUsage)) or frozenset(),
+        key_usages=_key_usages(found.get(x509.KeyUsage)) or frozenset(),
+        is_authority=bool(constraints and constraints.ca),
+        others=tuple(sorted(number for kind, number in numbers.items() if kind not in known)),
+        is_signed=raw.is_signature_valid,
+    )
+
+
 def _certificate(raw: Any, block: bytes) -> Certificate:
     def extension(kind: Any) -> Any:
         try:
@@ -149,26 +188,17 @@ def _certificate(raw: Any, block: bytes) -> Certificate:
         except x509.ExtensionNotFound:
             return None
 
-    def subject(oid: Any) -> str:
-        return "".join(str(found.value) for found in raw.subject.get_attributes_for_oid(oid)[:1])
-
     constraints = extension(x509.BasicConstraints)
-    names = extension(x509.SubjectAlternativeName)
     limits = extension(x509.NameConstraints)
-    usages = extension(x509.ExtendedKeyUsage)
-    key_usages = extension(x509.KeyUsage)
-    known = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth"}
     algorithm = raw.signature_hash_algorithm
     return Certificate(
-        pem=block.decode("ascii", "replace") + "\n",
-        common_name=subject(NameOID.COMMON_NAME),
-        organization=subject(NameOID.ORGANIZATION_NAME),
-        unit=subject(NameOID.ORGANIZATIONAL_UNIT_NAME),
+        block.decode("ascii", "replace") + "\n",
+        *_subject(raw),
         begin=_time(raw, "not_valid_before"),
         end=_time(raw, "not_valid_after"),
-        names=frozenset(_texts(names or ())),
-        usages=None if usages is None else frozenset(known.get(usage, usage.dotted_string) for usage in usages),
-        key_usages=None if key_usages is None else frozenset(use for use in _USAGES if getattr(key_usages, use)),
+        names=frozenset(_texts(extension(x509.SubjectAlternativeName) or ())),
+        usages=_usages(extension(x509.ExtendedKeyUsage)),
+        key_usages=_key_usages(extension(x509.KeyUsage)),
         is_authority=bool(constraints and constraints.ca),
         path_length=constraints.path_length if constraints else None,
         permitted=tuple(_texts(limits.permitted_subtrees or ())) if limits else (),
@@ -177,6 +207,24 @@ def _certificate(raw: Any, block: bytes) -> Certificate:
         signature_hash=algorithm.name if algorithm else "",
         raw=raw,
     )
+
+
+def _subject(raw: Any) -> tuple[str, str, str]:
+    """Common name, organization and unit, empty where there are none."""
+    oids = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME)
+    first, second, third = (
+        "".join(str(found.value) for found in raw.subject.get_attributes_for_oid(oid)[:1]) for oid in oids
+    )
+    return first, second, third
+
+
+def _usages(extension: Any) -> frozenset[str] | None:
+    known = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth"}
+    return None if extension is None else frozenset(known.get(usage, usage.dotted_string) for usage in extension)
+
+
+def _key_usages(extension: Any) -> frozenset[str] | None:
+    return None if extension is None else frozenset(use for use in _USAGES if getattr(extension, use))
 
 
 def _texts(names: Any) -> list[str]:

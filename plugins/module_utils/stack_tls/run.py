@@ -96,6 +96,12 @@ def _read_authority(folder: Path, passphrase: str, is_signer: bool) -> tuple[Cer
                 f"{key_file}: the authority's key lies there unencrypted. Encrypt it: openssl pkcs8 -topk8 -v2 aes256"
                 f" -in {key_file} -out new.key, and move that over it."
             )
+        elif b"Proc-Type: 4,ENCRYPTED" in key_text:
+            problems.append(
+                f"{key_file}: the authority's key is encrypted in OpenSSL's old form, in which a passphrase is guessed"
+                f" quickly. Write it anew: openssl pkcs8 -topk8 -v2 aes256 -in {key_file} -out new.key, and move that"
+                " over it."
+            )
         if key_file.stat().st_mode & 0o077:
             problems.append(
                 f"{key_file}: others than its owner may read the authority's key. Take that away: chmod 0400."
@@ -114,6 +120,40 @@ def _read_authority(folder: Path, passphrase: str, is_signer: bool) -> tuple[Cer
     if is_signer:
         problems += [f"{certificate_file}: {what}." for what in judge.wrong_with_authority(certificate, now)]
     return certificate, problems
+
+
+def requests(module: AnsibleModule) -> None:
+    """Run the module stack_tls_requests.
+
+    :param module: the module, with its arguments
+    """
+    if not pem.HAS_CRYPTOGRAPHY:
+        module.fail_json(msg=LIBRARY)
+    options = module.params
+    wanted, problems = resolve(
+        options["services"], options["clients"], options["host_names"], options["container_addresses"], True
+    )
+    known = {one.name: one for one in wanted}
+    for name, text in options["requests"].items():
+        try:
+            if name not in known:
+                problems.append(f"{name}: nobody wants a certificate of that name.")
+                continue
+            wrong = judge.wrong_with_request(known[name], pem.read_request(text.encode()), options["organization"])
+        except Unreadable as error:
+            wrong = str(error)
+        if wrong:
+            problems.append(f"{name}: the host wants something else signed than it should: {wrong}.")
+    if problems:
+        said = "Nothing was signed. Is the host still yours?"
+        module.fail_json(msg="\n- ".join([said, *problems]), problems=problems)
+    signer = pem.read_certificates(options["signer"].encode())[0]
+    end = min(datetime.now(timezone.utc) + timedelta(days=options["valid_days"]), signer.end)
+    orders = [
+        {"name": name, "csr": text, "not_after": end.strftime("%Y%m%d%H%M%SZ")}
+        for name, text in options["requests"].items()
+    ]
+    module.exit_json(changed=False, orders=orders, problems=[])
 
 
 # -- the certificates, on the host that uses them ------------------------------------------------------------------
@@ -301,7 +341,6 @@ class Host:
         why = why_key or judge.why_new_certificate(one, present.chain, present.key, signer, self._policy, self._now)
         if why:
             is_new = bool(why_key) or self._options["renew_keys"]
-            end = judge.end_of(signer, self._policy, self._now)
             self._to_sign.append(
                 {
                     "name": one.name,
@@ -313,7 +352,6 @@ class Host:
                     "names": list(one.names),
                     "key_usages": [_WORDS[usage] for usage in judge.key_usages(self._policy.kind)],
                     "usages": list(one.usages),
-                    "not_after": end.strftime("%Y%m%d%H%M%SZ"),
                 }
             )
         return present
