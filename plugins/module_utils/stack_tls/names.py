@@ -49,8 +49,8 @@ def covers(present: Iterable[str], wanted: str) -> bool:
     :param wanted: a name
     """
     kind, _colon, text = wanted.partition(":")
-    any_first = f"DNS:*.{text.partition('.')[2]}" if kind == "DNS" and "." in text else ""
-    return any(name in (wanted, any_first) for name in (found.lower() for found in present))
+    any_first = f"DNS:*.{text.partition('.')[2]}" if kind == "DNS" and "." in text else wanted
+    return any(name.lower() in (wanted.lower(), any_first.lower()) for name in present)
 
 
 def outside(permitted: Sequence[str], names: Iterable[str]) -> list[str]:
