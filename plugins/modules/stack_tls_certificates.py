@@ -323,13 +323,12 @@ files:
   sample: [/opt/clickstack/tls/clickhouse/tls.crt]
 reload:
   description:
-    - Which commands are to be run, because certificates changed that were in use. RV(reload[].marker) is a file that
-      is there until
-      somebody removes it, so that nothing is forgotten where a run is killed.
+    - Which commands are to be run, because certificates changed that were in use. They are named in every run until
+      somebody removes the directory C(.staging), so that nothing is forgotten where a run is killed.
   returned: success
   type: list
   elements: dict
-  sample: [{name: proxy, command: [systemctl, reload, nginx], marker: /opt/clickstack/tls/.staging/proxy.reload}]
+  sample: [{name: proxy, command: [systemctl, reload, nginx]}]
 library:
   description: Whether the library cryptography is there. Without it, check mode says nothing else.
   returned: success

@@ -6,24 +6,29 @@ certificates in one run.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import datetime
 import itertools
 import os
 import shutil
+import signal
 import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.playbook import Run, run_playbook
+from tests.playbook import ROOT, Run, run_playbook
 from tests.sandbox.lab import Unavailable
 from tests.sandbox.options import Options
 from tests.sandbox.real_server import RealServer
@@ -263,6 +268,29 @@ def test_changed_names_and_what_a_killed_run_left_are_repaired_and_nothing_else(
     assert not staging.exists()
 
 
+def test_a_run_that_is_killed_is_completed_by_the_next(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    variables: Json = {"stack_tls_services": SERVICES, "stack_tls_clients": []}
+    running = threading.Thread(target=site.play, kwargs=variables)
+    running.start()
+    deadline = time.monotonic() + 240
+    while not list(site.tls.glob(".staging/*.key")):
+        assert time.monotonic() < deadline and running.is_alive()
+        time.sleep(0.05)
+    # everything that has the playbook's path among its arguments is of this run
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(site.folder / "playbook.yml").encode() in process.read_bytes():
+                os.kill(int(process.parent.name), signal.SIGKILL)
+    running.join(60)
+    assert not list(site.tls.glob("*/tls.crt"))
+    site.converge(**variables)
+    for path in ("clickhouse", "mongodb"):
+        assert load(site.tls / path / "tls.crt").public_key() == key_of(site.tls / path / "tls.key").public_key()
+    assert not (site.tls / ".staging").exists()
+    assert site.converge("--check", **variables).recap["changed"] == 0
+
+
 def test_keys_are_renewed_where_that_is_asked_for_or_they_cannot_be_read(site: Site) -> None:
     file = site.tls / "mongodb/tls.crt"
     site.put("mongodb/tls.crt", pem(again(load(file), site.authority(), -1)))
@@ -371,6 +399,73 @@ def test_a_host_gets_nothing_signed_but_what_it_should_have(site: Site) -> None:
     assert done.code != 0 and "Nothing was signed. Is the host still yours?" in done.output
     assert "it asks for other names: +DNS:ch-server +DNS:clickhouse" in done.output and "-DNS:db" in done.output
     assert "stranger: nobody wants a certificate of that name" in done.output
+
+
+def test_hosts_of_one_play_share_an_authority(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    variables = {
+        "stack_tls_directory": f"{site.folder}/{{{{ inventory_hostname }}}}",
+        "stack_tls_ca_directory": str(site.ca),
+        "stack_tls_ca_passphrase": PASSPHRASE,
+        "stack_tls_services": [{"name": "otel"}],
+    }
+    role = {"role": "hardened.clickstack.stack_tls", "vars": variables}
+    plays = [{"hosts": "all:!localhost", "gather_facts": False, "roles": [role]}]
+    done = run_playbook(plays, "-i", "one.example.com,two.example.com,", folder=tmp_path)
+    assert done.code == 0, done.output
+    for host in ("one.example.com", "two.example.com"):
+        folder = tmp_path / host / "otel"
+        assert (folder / "ca.crt").read_text() == (site.ca / "clickstack/ca.crt").read_text()
+        assert host in names_of(load(folder / "tls.crt"))
+        assert ": OK" in verify(folder / "ca.crt", folder / "tls.crt", "sslserver")
+
+
+def test_a_python_without_cryptography_is_named(site: Site) -> None:
+    bare = site.folder / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    entry = brought(site, "clickhouse", "", "", "")
+    variables: Json = {"stack_tls_services": [entry], "stack_tls_clients": [], "stack_tls_install_packages": False}
+    said = site.refuse("-e", f"ansible_python_interpreter={bare}/bin/python", **variables)
+    assert "cryptography is missing on this host. Install python3-cryptography" in said
+
+
+def test_the_examples_of_the_modules_run(site: Site) -> None:
+    modules = {name: f"stack_tls_{name}" for name in ("authority", "requests", "certificates")}
+    tasks = {name: yaml.safe_load(_examples(module))[0] for name, module in modules.items()}
+    options = {name: task[f"hardened.clickstack.{modules[name]}"] for name, task in tasks.items()}
+    entry = brought(site, "clickstack", *Issuer("corporate CA").leaf(["clickstack.example.com"]), "")
+    options["authority"]["directory"] = str(site.ca)
+    options["requests"]["signer"] = (site.ca / "clickstack/ca.crt").read_text()
+    options["certificates"]["directory"] = str(site.tls)
+    options["certificates"]["services"][1] |= {kind: entry[kind] for kind in ("certificate_file", "key_file")}
+    names = [f"DNS:{name}" for name in ("ch-server", "clickhouse", "localhost")]
+    request = {
+        "name": "A request as the host makes it",
+        "community.crypto.openssl_csr_pipe": {
+            "privatekey_path": str(site.tls / "clickhouse/tls.key"),
+            "subject_ordered": [{"O": "ClickStack"}, {"OU": "clickhouse"}, {"CN": "ch-server"}],
+            "subject_alt_name": [*names, "IP:127.0.0.1", "IP:::1"],
+            "extended_key_usage": ["serverAuth"],
+        },
+        "register": "request",
+    }
+    options["requests"]["host_names"] = ["{{ inventory_hostname }}"]
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"vault_ca_passphrase": PASSPHRASE},
+        "tasks": [request, *tasks.values()],
+    }
+    before = picture(site.tls)
+    done = run_playbook([play], folder=site.folder)
+    assert done.code == 0 and picture(site.tls) == before, done.output
+
+
+def _examples(module: str) -> str:
+    """The examples in the head of a module."""
+    tree = ast.parse((ROOT / "plugins" / "modules" / f"{module}.py").read_text())
+    texts = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
+    return str(ast.literal_eval(texts["EXAMPLES"]))
 
 
 # -- what is brought -------------------------------------------------------------------------------------------------

@@ -471,7 +471,7 @@ class Host:
 
     def _reload(self, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
         return [
-            {"name": one.name, "command": list(one.reload), "marker": str(self._marker(one))}
+            {"name": one.name, "command": list(one.reload)}
             for one in wanted
             if one.reload and self._marker(one).exists()
         ]
