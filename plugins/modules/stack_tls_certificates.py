@@ -246,6 +246,7 @@ EXAMPLES = r"""
 - name: Which certificates have to be signed?
   hardened.clickstack.stack_tls_certificates:
     directory: /opt/clickstack/tls
+    signer: "{{ lookup('ansible.builtin.file', '~/.clickstack-ca/clickstack/ca.crt') }}"
     services:
       - name: clickhouse
       - name: proxy

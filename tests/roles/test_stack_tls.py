@@ -435,7 +435,7 @@ def test_the_examples_of_the_modules_run(site: Site) -> None:
     options = {name: task[f"hardened.clickstack.{modules[name]}"] for name, task in tasks.items()}
     entry = brought(site, "clickstack", *Issuer("corporate CA").leaf(["clickstack.example.com"]), "")
     options["authority"]["directory"] = str(site.ca)
-    options["requests"]["signer"] = (site.ca / "clickstack/ca.crt").read_text()
+    options["requests"]["signer"] = options["certificates"]["signer"] = (site.ca / "clickstack/ca.crt").read_text()
     options["certificates"]["directory"] = str(site.tls)
     options["certificates"]["services"][1] |= {kind: entry[kind] for kind in ("certificate_file", "key_file")}
     names = [f"DNS:{name}" for name in ("ch-server", "clickhouse", "localhost")]
