@@ -30,8 +30,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.playbook import ROOT, Run, run_playbook
 from tests.sandbox.lab import Unavailable
+from tests.sandbox.lab.images import IMAGES
+from tests.sandbox.lab.packages import BUILD, fetch, made_once
 from tests.sandbox.options import Options
-from tests.sandbox.real_server import RealServer
+from tests.sandbox.real_server import RealServer, free_port
 
 from .pebble import Pebble
 from .tls_support import Issuer, again, key_of, load, names_of, now, pem, picture
@@ -39,6 +41,8 @@ from .tls_support import Issuer, again, key_of, load, names_of, now, pem, pictur
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files get the owners that containers have: it needs root")
 
 Json = dict[str, Any]
+PROXY = IMAGES["proxy"].program
+assert PROXY
 PASSPHRASE = "correct horse battery staple"
 SERVICES = [{"name": "clickhouse"}, {"name": "mongodb", "names": ["mongo.example.com", "203.0.113.7"]}]
 CLIENTS = [{"name": "backup", "common_name": "nightly backup", "user_id": "34:34", "pem": "backup.pem"}]
@@ -304,20 +308,63 @@ def test_keys_are_renewed_where_that_is_asked_for_or_they_cannot_be_read(site: S
         assert load(site.tls / path / "tls.crt").public_key() == key_of(site.tls / path / "tls.key").public_key()
 
 
-def test_a_service_that_could_not_be_told_is_told_by_the_next_run(site: Site) -> None:
+@pytest.fixture
+def caddy(site: Site) -> Iterator[tuple[list[str], int]]:
+    """Debian's Caddy with MongoDB's certificate: the command that makes it read that again, and its port."""
+    package, path = PROXY.package, PROXY.path
+    folder = BUILD / "unpacked" / Path(package[0]).stem
+    try:
+        with made_once(folder) as fresh:
+            if fresh:
+                subprocess.run(["dpkg", "-x", fetch(*package), fresh], check=True)
+    except Unavailable as reason:
+        pytest.skip(f"without Caddy: {reason}")
+    program, file, admin, port = str(folder / path), site.folder / "Caddyfile", free_port(), free_port()
+    certificate = f"{site.tls}/mongodb/tls.crt {site.tls}/mongodb/tls.key"
+    file.write_text(f"""{{
+    admin 127.0.0.1:{admin}
+    auto_https off
+    storage file_system {site.folder}
+}}
+https://localhost:{port} {{
+    tls {certificate}
+    respond ok
+}}
+""")
+    options = ["--config", str(file), "--adapter", "caddyfile"]
+    environment = {**os.environ, "HOME": str(site.folder)}
+    running = subprocess.Popen(
+        [program, "run", *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # without --force Caddy does nothing where its configuration is the same
+    yield [program, "reload", *options, "--address", f"127.0.0.1:{admin}", "--force"], port
+    running.terminate()
+    running.wait(10)
+
+
+def test_a_service_that_could_not_be_told_is_told_by_the_next_run(site: Site, caddy: tuple[list[str], int]) -> None:
+    command, port = caddy
     file = site.tls / "mongodb/tls.crt"
+
+    def served() -> str:
+        try:
+            return ssl.get_server_certificate(("localhost", port), ca_certs=str(site.tls / "mongodb/ca.crt"))
+        except OSError:
+            return ""
+
+    def services(reload: list[str]) -> list[Json]:
+        return [SERVICES[0], {**SERVICES[1], "reload": reload}]
+
+    assert eventually(lambda: served() == file.read_text())
     site.put("mongodb/tls.crt", pem(again(load(file), site.authority(), 5)))
-
-    def services(command: str) -> list[Json]:
-        return [SERVICES[0], {**SERVICES[1], "reload": ["sh", "-c", command]}]
-
-    failed = site.play(stack_tls_services=services("exit 7"))
+    failed = site.play(stack_tls_services=services(["sh", "-c", "exit 7"]))
     assert failed.code != 0 and load(file).not_valid_after_utc > now() + datetime.timedelta(days=300)
+    assert served() != file.read_text()
     before = picture(site.tls / "mongodb")
-    command = f"echo told >> {site.folder}/told"
-    assert site.converge(stack_tls_services=services(command)).recap["changed"] == 2  # the command, and its marker
+    assert site.converge(stack_tls_services=services(command)).recap["changed"] == 2  # told, and no longer to be told
     assert picture(site.tls / "mongodb") == before
-    assert (site.folder / "told").read_text() == "told\n"
+    assert eventually(lambda: served() == file.read_text())
+    assert site.converge("--check", stack_tls_services=services(command)).recap["changed"] == 0
 
 
 # -- the authority ---------------------------------------------------------------------------------------------------
@@ -614,8 +661,6 @@ def test_mongodb_and_its_client_know_each_other(made: Site, tmp_path: Path) -> N
     """By SecantusDB, which speaks MongoDB's protocol over TLS. It has no rotateCertificates."""
     pymongo = pytest.importorskip("pymongo")
     from pymongo.errors import PyMongoError
-
-    from tests.sandbox.real_server import free_port
 
     port, program = free_port(), Path(sys.executable).with_name("secantusd-py")
     both = made.tls / "mongodb/mongodb.pem"
