@@ -146,6 +146,15 @@ def test_each_has_its_files_and_nobody_else_can_read_them(made: Site) -> None:
     assert not (made.tls / ".staging").exists()
 
 
+def test_authorities_are_there_before_what_they_signed_and_keys_just_before_their_certificates(made: Site) -> None:
+    def written(name: str) -> list[int]:
+        return [(made.tls / path / name).stat().st_mtime_ns for path in ("clickhouse", "clients/backup", "mongodb")]
+
+    assert max(written("ca.crt")) <= min(written("tls.key"))
+    pairs = [time for pair in zip(written("tls.key"), written("tls.crt"), strict=True) for time in pair]
+    assert pairs == sorted(pairs)
+
+
 def test_certificates_are_for_the_names_and_uses_of_their_service(made: Site) -> None:
     loopback = {"localhost", "127.0.0.1", "::1"}
     clickhouse, mongodb = load(made.tls / "clickhouse/tls.crt"), load(made.tls / "mongodb/tls.crt")
