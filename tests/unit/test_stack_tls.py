@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls import judge, pem
+from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls import judge, pem, run
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_tls.names import (
     WrongName,
     covers,
@@ -265,6 +266,50 @@ def test_a_chain_is_followed_to_a_root_that_signed_itself() -> None:
     assert "did not sign it: issuing was signed by somebody else" in wrong([leaf], [issuing])[0]
     forged = certificate("issuing", "root", middle, top)
     assert wrong([leaf, forged], [root]) == ["issuing signed leaf, but is no authority"]
+
+
+# -- the authority's files -----------------------------------------------------------------------------------------
+
+
+def authority_files(folder: Path, key: Any, form: Any, passphrase: bytes = b"correct horse battery") -> None:
+    """An authority as somebody made it, with its key in a form of theirs."""
+    lock = serialization.BestAvailableEncryption(passphrase)
+    (folder / "ca.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, lock))
+    (folder / "ca.key").chmod(0o400)
+    constraints = [x509.BasicConstraints(ca=True, path_length=0)]
+    (folder / "ca.crt").write_text(certificate(key=key, extensions=constraints).pem)
+
+
+def test_an_authority_of_somebody_else_s_making_is_judged(tmp_path: Path) -> None:
+    key, pkcs8 = ec.generate_private_key(ec.SECP256R1()), serialization.PrivateFormat.PKCS8
+
+    def wrong(passphrase: str = "correct horse battery", is_signer: bool = True) -> list[str]:
+        return run._read_authority(tmp_path, passphrase, is_signer)[1]
+
+    assert run._read_authority(tmp_path, "x", True) == (None, [])
+    authority_files(tmp_path, key, pkcs8)
+    assert wrong() == []
+    with pytest.raises(pem.Unreadable, match=r"ca\.key: the passphrase is wrong"):
+        wrong("another")
+    assert wrong("another", is_signer=False) == []
+    (tmp_path / "ca.key").unlink()
+    assert ["its key is not. Bring it back" in said for said in wrong()] == [True]
+    assert wrong(is_signer=False) == []
+    authority_files(tmp_path, key, serialization.PrivateFormat.TraditionalOpenSSL)
+    assert ["in OpenSSL's old form" in said for said in wrong()] == [True]
+    (tmp_path / "ca.key").unlink()
+    authority_files(tmp_path, key, pkcs8)
+    middle = certificate("middle", "root", key, ec.generate_private_key(ec.SECP256R1()))
+    (tmp_path / "ca.crt").write_text(middle.pem)
+    assert ["this is no authority's certificate" in said for said in wrong()] == [True]
+    middle = certificate(
+        "m", "root", key, ec.generate_private_key(ec.SECP256R1()), -0.5, [x509.BasicConstraints(True, 0)]
+    )
+    (tmp_path / "ca.crt").write_text(middle.pem)
+    assert [("it did not sign itself" in said, "it ended on" in said) for said in wrong()] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 # -- requests --------------------------------------------------------------------------------------------------------
