@@ -36,52 +36,26 @@ options:
   directory:
     description:
       - Directory on the host, by its absolute path. It is made if it is not there, for the user who runs the module,
-        mode 0711.
+        mode 0711; directories above it that are not there get mode 0750. One that is open to fewer stays as it is.
       - Refused if others may write to it or could replace it.
     type: path
     required: true
   secrets:
     description:
-      - The secrets. Files of the directory that belong to none of them are left alone.
+      - The secrets by name, which is the name of the file. Files of the directory that belong to none of them are left
+        alone.
+      - C(owner) is the number of the user that reads it in its container, C(group) the number of its group (the same
+        number if it is omitted).
+      - C(kind) is C(text) if it is omitted, for passwords and the like. A random one has letters and digits alone, so
+        that it means itself in URLs, XML, YAML and shells, with at least one small letter, one capital letter and one
+        digit. C(hex) are hexadecimal digits, always two for each byte of C(size). C(base64) has the form of
+        C(openssl rand -base64), as MongoDB's keyfile.
+      - C(size) is the length of a random one, in characters for C(text) (O(text_length) if it is omitted), in bytes
+        before encoding for the others (32). Less than 128 bits are refused.
+      - C(fixed) says why it cannot be rotated, as a sentence for the error. If omitted or empty, it can.
       - Empty, there are none.
-    type: list
-    elements: dict
+    type: dict
     required: true
-    suboptions:
-      name:
-        description:
-          - Its name, which is the name of its file.
-        type: str
-        required: true
-      kind:
-        description:
-          - V(text) is for passwords and the like. A random one has letters and digits alone, so that it means itself in
-            URLs, XML, YAML and shells, with at least one small letter, one capital letter and one digit.
-          - V(hex) are hexadecimal digits, always as many as O(secrets[].size) says.
-          - V(base64) has the form of C(openssl rand -base64); MongoDB's keyfile is one.
-        type: str
-        choices: [text, hex, base64]
-        default: text
-      size:
-        description:
-          - Length of a random one, in characters for V(text) and in bytes before encoding for the others. It must be
-            worth 128 bits; 22 characters or 16 bytes.
-        type: int
-        default: 32
-      owner:
-        description:
-          - Number of the user that reads it in its container.
-        type: raw
-        required: true
-      group:
-        description:
-          - Number of its group. If omitted, the same number as O(secrets[].owner).
-        type: raw
-      fixed:
-        description:
-          - Why this one cannot be rotated, as a sentence for the error. If omitted or empty, it can.
-        type: str
-        default: ""
   values:
     description:
       - Declared values by the names of secrets, for those that come from elsewhere. A file that is not there is made
@@ -89,9 +63,14 @@ options:
       - Empty, the default, all are random.
     type: dict
     default: {}
+  text_length:
+    description:
+      - Characters of a random C(text) that has no C(size).
+    type: int
+    default: 32
   minimum_length:
     description:
-      - Least characters of a declared V(text) or V(base64), and of one that is there already.
+      - Least characters of a declared C(text) or C(base64), and of one that is there already.
     type: int
     default: 16
   phase:
@@ -116,19 +95,14 @@ EXAMPLES = r"""
   hardened.clickstack.stack_secrets_files:
     directory: /opt/clickstack/secrets
     secrets:
-      - name: clickhouse_admin_password
-        owner: 0
-      - name: mongodb_keyfile
-        kind: base64
-        size: 756
-        owner: 999
+      clickhouse_admin_password: {owner: 0}
+      mongodb_keyfile: {owner: 999, kind: base64, size: 756}
 
 - name: A new password is staged, beside the one in use
   hardened.clickstack.stack_secrets_files:
     directory: /opt/clickstack/secrets
     secrets:
-      - name: clickhouse_admin_password
-        owner: 0
+      clickhouse_admin_password: {owner: 0}
     phase: stage
     rotate: [clickhouse_admin_password]
 """
@@ -176,27 +150,19 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets.kinds import KINDS
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets.plan import PHASES
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets.run import run
 
 
 def main() -> None:
     """Run the module."""
-    secret = {
-        "name": {"type": "str", "required": True},
-        "kind": {"type": "str", "choices": list(KINDS), "default": "text"},
-        "size": {"type": "int", "default": 32},
-        "owner": {"type": "raw", "required": True},
-        "group": {"type": "raw"},
-        "fixed": {"type": "str", "default": ""},
-    }
     run(
         AnsibleModule(
             argument_spec={
                 "directory": {"type": "path", "required": True},
-                "secrets": {"type": "list", "elements": "dict", "required": True, "options": secret, "no_log": False},
+                "secrets": {"type": "dict", "required": True, "no_log": False},
                 "values": {"type": "dict", "default": {}, "no_log": True},
+                "text_length": {"type": "int", "default": 32},
                 "minimum_length": {"type": "int", "default": 16},
                 "phase": {"type": "str", "choices": list(PHASES), "default": "present"},
                 "rotate": {"type": "list", "elements": "str", "default": []},

@@ -29,6 +29,9 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets.
 MODE = 0o400
 NEXT, PREVIOUS = ".next", ".previous"
 PHASES = ("present", "stage", "promote", "retire")
+FIELDS = ("owner", "group", "kind", "size", "fixed")
+DEFAULT_BYTES = 32
+LARGEST_SIZE = 4096
 LARGEST_ID = 2**32 - 2
 """chown(2) takes 2^32 - 1 for `leave it`."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
@@ -98,45 +101,54 @@ class Step:
     value: str | None = field(default=None, repr=False)
 
 
-def declared(entries: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> tuple[list[Secret], list[str]]:
+def declared(entries: Mapping[str, Any], values: Mapping[str, Any], text_length: int) -> tuple[list[Secret], list[str]]:
     """Read what was declared; return the secrets and what is wrong with any of them.
 
-    :param entries: dictionaries with the fields of Secret, but for `value`; `group` None for the owner's number
+    :param entries: by the names of secrets, dictionaries with `owner` and perhaps `group`, `kind`, `size` and `fixed`
     :param values: declared values by the names of secrets
+    :param text_length: size of a text that has none, in characters
     """
     problems: list[str] = []
-    found: dict[str, Secret] = {}
-    for entry in entries:
-        name = str(entry["name"])
-        before = len(problems)
+    found = []
+    for name, entry in entries.items():
         if not _NAME.fullmatch(name):
             problems.append(f"{name!r} cannot be the name of a secret: use letters, digits, _, - and . (no path).")
         elif name.endswith((NEXT, PREVIOUS)):
             problems.append(f"{name}: names that end in {NEXT} or {PREVIOUS} are those of a rotation. Choose another.")
-        if name in found:
-            problems.append(f"{name}: there are two secrets of this name, which would be one file. Rename one of them.")
-        kind = KINDS[entry["kind"]]
-        if entry["size"] < kind.smallest:
+        if not isinstance(entry, Mapping):
+            problems.append(f"{name}: say a dictionary with `owner`, the number of the user that reads it.")
+            continue
+        before = len(problems)
+        for key in sorted(set(entry) - set(FIELDS)):
+            problems.append(f"{name}: it has no {key!r}. There are {', '.join(FIELDS)}.")
+        kind = entry.get("kind", "text")
+        size = _number(entry.get("size", text_length if kind == "text" else DEFAULT_BYTES))
+        if kind not in KINDS:
+            problems.append(f"{name}: its kind {kind!r} is none of {', '.join(KINDS)}.")
+        elif size is None or size < KINDS[kind].smallest:
+            least = f"{KINDS[kind].smallest} {KINDS[kind].unit}"
             problems.append(
-                f"{name}: {entry['size']} {kind.unit} are less than 128 bits. Say {kind.smallest} or more as its size."
+                f"{name}: its size {entry.get('size', text_length)!r} is no number from {least} on, 128 bits."
             )
-        ids = {"owner": _number(entry["owner"]), "group": _number(_or(entry["group"], entry["owner"]))}
+        elif size > LARGEST_SIZE:
+            problems.append(f"{name}: its size {size} is more than {LARGEST_SIZE} {KINDS[kind].unit}.")
+        ids = {"owner": _number(entry.get("owner")), "group": _number(entry.get("group", entry.get("owner")))}
         for what, number in ids.items():
-            if number is None and (what == "owner" or entry["group"] is not None):
+            if number is None and (what == "owner" or what in entry):
                 problems.append(
                     f"{name}: its {what} must be a number from 0 to {LARGEST_ID}, because only the image knows names,"
-                    f" and not {entry[what]!r}."
+                    f" and not {entry.get(what)!r}."
                 )
         value = values.get(name)
         if name in values and not isinstance(value, str):
             problems.append(f"{name}: the declared value is a {type(value).__name__}, not a text. Put it in quotes.")
         if len(problems) == before:
             owner, group = ids["owner"], ids["group"]
-            assert owner is not None and group is not None
-            found[name] = Secret(name, entry["kind"], entry["size"], owner, group, value, entry["fixed"])
-    for name in sorted(set(values) - {str(entry["name"]) for entry in entries}):
+            assert size is not None and owner is not None and group is not None
+            found.append(Secret(name, kind, size, owner, group, value, str(entry.get("fixed", ""))))
+    for name in sorted(set(values) - set(entries)):
         problems.append(f"{name}: a value is declared for it, and there is no secret of this name.")
-    return list(found.values()), problems
+    return found, problems
 
 
 def wrong_values(secrets: Iterable[Secret], minimum: int) -> list[str]:
@@ -363,7 +375,3 @@ def _number(value: Any) -> int | None:
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,10}", str(value)):
         return None
     return int(value) if int(value) <= LARGEST_ID else None
-
-
-def _or(value: Any, otherwise: Any) -> Any:
-    return otherwise if value is None else value

@@ -112,7 +112,7 @@ class Files:
     def _judged(self) -> list[plan.Secret]:
         """What was declared, as far as the phase is about it. Raises Refused if that can never be."""
         options = self._options
-        secrets, problems = plan.declared(options["secrets"], options["values"])
+        secrets, problems = plan.declared(options["secrets"], options["values"], options["text_length"])
         problems += plan.wrong_values(secrets, options["minimum_length"])
         secrets, unknown = plan.concerned(options["phase"], options["rotate"], secrets)
         problems += unknown
@@ -178,16 +178,17 @@ class Files:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _is_directory(self) -> bool:
-        """Whether the directory is there and is as it shall be."""
+        """Whether the directory is there and is as it shall be; one that is open to fewer may stay so."""
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
             return False
-        return (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), DIRECTORY_MODE)
+        return found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & ~DIRECTORY_MODE
 
     def _make_directory(self) -> None:
         if not self._is_directory():
-            self._root.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            for path in reversed([path for path in self._root.parents if not path.exists()]):
+                path.mkdir(exist_ok=True, mode=0o750)
             self._root.mkdir(exist_ok=True, mode=DIRECTORY_MODE)
             os.chown(self._path, os.geteuid(), os.getegid())
             self._root.chmod(DIRECTORY_MODE)

@@ -1,0 +1,278 @@
+"""hardened.clickstack.rotate: secrets are rotated while a client that reads its file logs in all the time.
+
+The order is what is shown: the database learns the new password, then the client, then the database forgets the old.
+A run that is killed before any of its steps is completed by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.playbook import Run, run_playbook
+from tests.sandbox import Sandbox, ServerSaid, start
+
+from .servers import VERSIONS
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives files to the users of the containers")
+SEVERAL = [version for version in VERSIONS if version != "24.8"]
+USERS = {
+    "clickhouse_admin_password": "clickstack_admin",
+    "otel_clickhouse_password": "otel_ingest",
+    "clickhouse_reader_password": "hyperdx",
+}
+STEPS = (
+    "Stage the new secrets beside those in use",
+    "ClickHouse accepts the old and the new passwords",
+    "Promote the new secrets",
+    "Your clients get the new secrets",
+    "ClickHouse forgets the old passwords",
+    "Retire the old secrets",
+)
+"""The steps of the playbook, in order, each of which a run may not come to."""
+KILLER = '''
+"""Kills the run, as the kernel does, when it comes to the task that KILL_BEFORE names."""
+import os, signal
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = "name: killer\\ntype: aggregate\\nshort_description: kill\\ndescription: [kill]"
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "killer"
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        if task.name == os.environ.get("KILL_BEFORE"):
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+class Stack:
+    """A ClickHouse whose users have the passwords that are in files, and how its secrets are rotated."""
+
+    def __init__(self, server: Sandbox, folder: Path) -> None:
+        self.server, self.folder, self.secrets = server, folder, folder / "secrets"
+        self.variables = {
+            "rotate_hosts": "localhost",
+            "rotate_become": False,
+            "rotate_apply_roles": [],
+            "stack_secrets_directory": str(self.secrets),
+            "stack_access_login_host": "localhost",
+            "stack_access_login_port": server.https_port,
+            "stack_access_login_ca_cert": str(server.ca),
+        }
+        plugins = folder / "callbacks"
+        plugins.mkdir()
+        (plugins / "killer.py").write_text(KILLER)
+        # what stands for a service that is restarted: it reads its secret
+        self.client_tasks = str(folder / "client.yml")
+        (folder / "client.yml").write_text(
+            "- name: The client reads its secret\n"
+            "  ansible.builtin.copy:\n"
+            "    src: '{{ stack_secrets_directory }}/{{ __rotate_names[0] }}'\n"
+            f"    dest: {folder}/client\n"
+            "    mode: '0400'\n"
+            "  no_log: true\n"
+        )
+        self.environment = {"ANSIBLE_CALLBACK_PLUGINS": str(plugins), "ANSIBLE_CALLBACKS_ENABLED": "killer"}
+
+    def password(self, name: str) -> str:
+        """What the file holds."""
+        return (self.secrets / name).read_text()
+
+    def hides_its_secrets(self, run: Run, others: dict[str, str]) -> None:
+        """No secret is in what the run printed."""
+        secrets = {path.read_text().strip() for path in self.secrets.iterdir()} | set(others.values())
+        assert not [secret for secret in secrets if secret in run.output]
+
+    def accepts(self, name: str, password: str) -> bool:
+        """Whether ClickHouse lets the secret's user in with this password."""
+        try:
+            return self.server.secure_session(USERS[name], password).query("SELECT 1") == "1\n"
+        except ServerSaid as said:
+            assert said.code in (194, 516), said
+            return False
+
+    def rotate(self, names: str, *arguments: str, kill: str = "", **variables: Any) -> Run:
+        """Run the playbook, until it comes to the step `kill`."""
+        given = json.dumps({**self.variables, "rotate": names, **variables})
+        environment = {**self.environment, **({"KILL_BEFORE": kill} if kill else {})}
+        return run_playbook("hardened.clickstack.rotate", "-e", given, *arguments, folder=self.folder, **environment)
+
+
+class Client:
+    """A service that reads its password from the file whenever it logs in, which it does all the time."""
+
+    def __init__(self, stack: Stack, names: list[str]) -> None:
+        self._stack, self._names = stack, names
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self.logins = 0
+        self.refused: list[str] = []
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            for name in self._names:
+                if self._stack.accepts(name, self._stack.password(name)):
+                    self.logins += 1
+                else:
+                    self.refused.append(name)
+
+    def __enter__(self) -> Client:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture(params=VERSIONS)
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
+    """The stack after its installation: secrets are made, and the users have them."""
+    with start(request.param, tls=True) as server:
+        stack = Stack(server, tmp_path)
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "vars": {"stack_secrets_directory": str(stack.secrets)},
+            "roles": ["hardened.clickstack.stack_secrets"],
+        }
+        made = run_playbook([play], folder=tmp_path)
+        assert made.code == 0, made.output
+        admin = server.session()
+        for name, user in USERS.items():
+            admin.query(f"CREATE USER {user} IDENTIFIED WITH sha256_password BY '{stack.password(name)}'")
+        admin.query("GRANT ALL ON *.* TO clickstack_admin WITH GRANT OPTION")
+        yield stack
+
+
+several_passwords = pytest.mark.parametrize("stack", SEVERAL, indirect=True)
+one_password = pytest.mark.parametrize("stack", [version for version in VERSIONS if version == "24.8"], indirect=True)
+
+
+@several_passwords
+def test_no_login_is_refused_and_a_killed_run_is_completed(stack: Stack) -> None:
+    """Killed before every step, one after the other; the last run ends the rotation that the first began."""
+    old = {name: stack.password(name) for name in USERS}
+    accepted = []
+    with Client(stack, list(USERS)) as client:
+        for step in STEPS[1:]:
+            run = stack.rotate(",".join(USERS), "--diff", "-vvv", kill=step, rotate_client_tasks=stack.client_tasks)
+            assert run.code == -signal.SIGKILL, run.output
+            stack.hides_its_secrets(run, old)
+            now = {name: stack.password(name) for name in USERS}
+            staged = {path.name for path in stack.secrets.glob("*.next")}
+            kept = {path.name for path in stack.secrets.glob("*.previous")}
+            accepted.append((now == old, len(staged), len(kept), all(stack.accepts(name, old[name]) for name in USERS)))
+        # database first, then the client, then the database forgets the old
+        assert accepted == [
+            (True, 3, 0, True),
+            (True, 3, 0, True),
+            (False, 0, 3, True),
+            (False, 0, 3, True),
+            (False, 0, 3, False),
+        ]
+        run = stack.rotate(",".join(USERS), rotate_client_tasks=stack.client_tasks)
+        assert run.code == 0, run.output
+    assert (client.refused, client.logins > 50) == ([], True)
+    for name in USERS:
+        assert stack.password(name) != old[name]
+        assert stack.accepts(name, stack.password(name)) and not stack.accepts(name, old[name])
+    assert not [*stack.secrets.glob("*.next"), *stack.secrets.glob("*.previous")]
+
+
+@several_passwords
+def test_the_client_sees_the_wrong_order(stack: Stack) -> None:
+    """What the other tests rely on: a password that the database forgets too early is a refused login."""
+    with Client(stack, ["otel_clickhouse_password"]) as client:
+        stack.server.session().query("ALTER USER otel_ingest IDENTIFIED WITH sha256_password BY 'too early too early'")
+        end = time.monotonic() + 30
+        while not client.refused and time.monotonic() < end:
+            time.sleep(0.05)
+    assert client.refused
+
+
+@several_passwords
+def test_hyperdx_s_password_stays_valid_until_hyperdx_has_the_new_one(stack: Stack) -> None:
+    """HyperDX keeps it in its database, so the run stops while both are valid, and says so; the next one ends it."""
+    name = "clickhouse_reader_password"
+    old = stack.password(name)
+    run = stack.rotate(name, "--check")
+    assert (run.code, run.recap["changed"], stack.password(name)) == (0, 1, old), run.output
+    run = stack.rotate(name)
+    assert run.code == 0 and "Old and new are valid now" in run.output, run.output
+    new = stack.password(name)
+    assert new != old and stack.accepts(name, new) and stack.accepts(name, old)
+    run = stack.rotate(name)
+    assert stack.password(name) == new and stack.accepts(name, old), run.output
+    run = stack.rotate(name, rotate_finish=True)
+    assert run.code == 0, run.output
+    assert stack.password(name) == new and stack.accepts(name, new) and not stack.accepts(name, old)
+
+
+@several_passwords
+def test_a_declared_password_is_rotated_to_the_new_one(stack: Stack) -> None:
+    """What a vault says now; the same again is refused, because there is nothing to rotate to."""
+    name, new = "otel_clickhouse_password", "declared in the vault"
+    run = stack.rotate(name, stack_secrets_values={name: new})
+    assert run.code == 0 and new not in run.output, run.output
+    assert stack.password(name) == new and stack.accepts(name, new)
+    run = stack.rotate(name, stack_secrets_values={name: new})
+    assert run.code != 0 and "the declared value is the one that is in use" in run.output
+
+
+@several_passwords
+def test_what_cannot_be_rotated_is_refused_before_anything_changes(stack: Stack) -> None:
+    """A key whose loss is the data's, a secret this playbook has no way for, a name that is none, a wrong login."""
+    before = {path.name: path.read_text() for path in stack.secrets.iterdir()}
+    anything = {"rotate_server_tasks": stack.client_tasks}
+    for names, variables, reason in (
+        ("clickhouse_disk_key", anything, "can be read with it alone"),
+        ("clickhouse_named_collections_key", anything, "one key for all named collections"),
+        ("otel_clickhouse_password,mongodb_app_password", {}, "cannot tell the server of mongodb_app_password"),
+        ("no_such_secret", anything, "there is no secret no_such_secret"),
+        ("otlp_auth_token", {}, "refuses senders until each has the new one"),
+        ("otel_clickhouse_password", {"rotate_clickhouse_login": {"login_password": "another"}}, "Status code was 40"),
+    ):
+        run = stack.rotate(names, **variables)
+        assert run.code != 0 and reason in " ".join(run.output.split()), run.output
+    assert {path.name: path.read_text() for path in stack.secrets.iterdir()} == before
+
+
+@several_passwords
+def test_what_clickhouse_does_not_know_is_rotated_by_files_and_restart(stack: Stack) -> None:
+    """The session secret: promoted, its service restarted, and people are told that they sign in again."""
+    name = "express_session_secret"
+    old = stack.password(name)
+    run = stack.rotate(name, rotate_client_tasks=stack.client_tasks)
+    assert run.code == 0 and "everybody signs in again" in run.output, run.output
+    assert stack.password(name) != old
+    assert (stack.folder / "client").read_text() == stack.password(name)
+
+
+@one_password
+def test_before_24_9_an_interruption_is_asked_for(stack: Stack) -> None:
+    """One password for each user: refused, or with a moment in which the client is; the administrator's own never."""
+    name = "otel_clickhouse_password"
+    old = stack.password(name)
+    run = stack.rotate(name)
+    assert run.code != 0 and "knows one password for each user" in run.output, run.output
+    assert stack.password(name) == old and not (stack.secrets / f"{name}.next").exists()
+    run = stack.rotate("clickhouse_admin_password", rotate_accept_interruption=True)
+    assert run.code != 0 and "stack_access_bootstrap_user" in run.output, run.output
+    for kill in ("Promote the new secrets", "Retire the old secrets", ""):
+        run = stack.rotate(name, kill=kill, rotate_accept_interruption=True)
+        assert run.code == (-signal.SIGKILL if kill else 0), run.output
+    assert stack.password(name) != old
+    assert stack.accepts(name, stack.password(name)) and not stack.accepts(name, old)

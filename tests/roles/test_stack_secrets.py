@@ -1,0 +1,465 @@
+"""stack_secrets on this machine: what lies on the disk after a run, whatever was there before and however it ended."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.hardened.clickstack.plugins.modules import stack_secrets_files
+from tests.playbook import ROOT, Run, run_playbook
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives files to the users of the containers")
+Play = Callable[..., Run]
+OWNERS = {
+    "express_session_secret": 1000,
+    "mongodb_root_password": 999,
+    "mongodb_admin_password": 0,
+    "mongodb_app_password": 0,
+    "mongodb_keyfile": 999,
+    "clickhouse_bootstrap_password": 101,
+    "clickhouse_admin_password": 0,
+    "clickhouse_reader_password": 0,
+    "otel_clickhouse_password": 10001,
+    "clickhouse_disk_key": 101,
+    "clickhouse_named_collections_key": 101,
+}
+DECLARED = "declared in some vault"
+
+
+def contents(directory: Path) -> dict[str, str]:
+    """What is in the files, hidden ones too."""
+    return {path.name: path.read_text() for path in directory.iterdir()}
+
+
+def modes(directory: Path) -> dict[str, tuple[int, int, int]]:
+    """Owner, group and mode of each file."""
+    found = {path.name: path.lstat() for path in directory.iterdir()}
+    return {name: (seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)) for name, seen in found.items()}
+
+
+class Failed(Exception):
+    """A module that failed."""
+
+
+@pytest.fixture
+def module(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Run the module in this process; raises Failed with what it said."""
+
+    def run(check: bool = False, **options: Any) -> dict[str, Any]:
+        given = {"directory": str(tmp_path / "secrets"), "secrets": {"one": {"owner": 101}}, **options}
+        capsys.readouterr()
+        arguments = {**given, "_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args(arguments), pytest.raises(SystemExit) as end:
+            stack_secrets_files.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        if end.value.code:
+            assert "Traceback" not in result["msg"]
+            raise Failed(result["msg"])
+        return result
+
+    return run
+
+
+def refused(module: Callable[..., dict[str, Any]], **options: Any) -> str:
+    """What the module refuses with."""
+    with pytest.raises(Failed) as caught:
+        module(**options)
+    return str(caught.value)
+
+
+# -- the role -------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_made_once_for_those_who_read_them(play: Play, tmp_path: Path) -> None:
+    """Check mode says so and writes nothing; the second run changes nothing; nothing is printed, even with -vvv."""
+    directory = tmp_path / "stack" / "secrets"
+    variables = {
+        "stack_secrets_directory": str(directory),
+        "stack_secrets_values": {"mongodb_app_password": DECLARED},
+        "stack_secrets_extra": {"grafana_password": {"owner": 472, "group": 0, "size": 40}},
+    }
+    predicted = play("stack_secrets", variables, "--check", "--diff")
+    assert (predicted.code, predicted.recap["changed"], directory.parent.exists()) == (0, 1, False), predicted.output
+    made = play("stack_secrets", variables, "--diff", "-vvv")
+    assert (made.code, made.recap["changed"]) == (0, 1), made.output
+    first = contents(directory)
+    assert modes(directory) == {
+        **{name: (owner, owner, 0o400) for name, owner in OWNERS.items()},
+        "grafana_password": (472, 0, 0o400),
+    }
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o711 and stat.S_IMODE(directory.parent.stat().st_mode) == 0o750
+    again = play("stack_secrets", variables, "--diff", "-vvv")
+    assert (again.code, again.recap["changed"], contents(directory)) == (0, 0, first), again.output
+
+    assert first["mongodb_app_password"] == DECLARED
+    assert re.fullmatch("[0-9a-f]{64}", first["clickhouse_disk_key"])
+    assert re.fullmatch("[0-9a-f]{32}", first["clickhouse_named_collections_key"])
+    assert len(base64.b64decode(first["mongodb_keyfile"])) == 756
+    assert len(first["grafana_password"]) == 40 and len(set(first.values())) == len(first)
+    secrets = {line for text in first.values() for line in text.splitlines()}
+    assert not [secret for secret in secrets for run in (predicted, made, again) if secret in run.output]
+    assert "express_session_secret: owner 1000, group 1000, mode 0400, random" in predicted.output
+    assert "mongodb_app_password: owner 0, group 0, mode 0400, declared" in predicted.output
+
+
+def test_the_default_password_passes_the_rules_of_stack_clickhouse(tmp_path: Path) -> None:
+    """They are two roles' defaults; nothing else holds them together."""
+    rules = yaml.safe_load((ROOT / "roles/stack_clickhouse/defaults/main.yml").read_text())
+    length = yaml.safe_load((ROOT / "roles/stack_secrets/defaults/main.yml").read_text())["stack_secrets_text_length"]
+    from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets.kinds import KINDS
+
+    for rule in rules["stack_clickhouse_password_complexity_rules"]:
+        assert all(re.search(rule["pattern"], KINDS["text"].make(length)) for _index in range(50))
+
+
+def test_variables_that_contradict_each_other_are_refused_at_once(play: Play, tmp_path: Path) -> None:
+    variables = {
+        "stack_secrets_directory": str(tmp_path / "secrets"),
+        "stack_secrets_names": ["clickhouse_password", "mongodb_keyfile"],
+        "stack_secrets_extra": {"otlp_auth_token": {"owner": 1}},
+    }
+    run = play("stack_secrets", variables)
+    said = " ".join(run.output.split())
+    assert run.code != 0 and not (tmp_path / "secrets").exists()
+    assert "the role knows no clickhouse_password" in said and "otlp_auth_token would be the same file" in said
+
+
+def test_no_secret_is_an_argument_of_a_process_or_in_a_file_that_others_read(play: Play, tmp_path: Path) -> None:
+    """Every process of the machine and every temporary file of the run is looked at all the time."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.add(process.read_bytes().decode("utf-8", "replace"))
+                except OSError:
+                    continue
+            for folder, _folders, names in os.walk(tmp_path):
+                for name in names:
+                    try:
+                        path = Path(folder, name)
+                        if path.name != "playbook.yml" and path.stat().st_mode & 0o077:
+                            seen.add(path.read_text(errors="replace"))
+                    except OSError:
+                        continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run = play(
+            "stack_secrets",
+            {
+                "stack_secrets_directory": str(tmp_path / "secrets"),
+                "stack_secrets_values": {"mongodb_app_password": DECLARED},
+            },
+        )
+    finally:
+        done.set()
+        watcher.join()
+    assert run.code == 0, run.output
+    assert any("ansible-playbook" in text for text in seen)
+    secrets = {text.splitlines()[0] for text in contents(tmp_path / "secrets").values()}
+    assert not [secret for secret in secrets if any(secret in text for text in seen)]
+
+
+# -- values from elsewhere ------------------------------------------------------------------------------------------
+
+
+def blocks() -> list[Any]:
+    """The YAML of the README."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_constructor("!vault", lambda loader, node: loader.construct_scalar(node))
+    text = (ROOT / "roles/stack_secrets/README.md").read_text()
+    return [yaml.load(block, Loader) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+
+
+def test_the_readme_s_lookups_are_those_of_collections_that_are_there(tmp_path: Path) -> None:
+    """And the one of the environment fails where the variable is not set, instead of giving an empty password."""
+    text = json.dumps(blocks())
+    lookups = set(re.findall(r"lookup\('([a-z_.0-9]+)'", text))
+    assert lookups >= {"ansible.builtin.env", "community.hashi_vault.vault_kv2_get", "community.sops.sops"}
+    for lookup in lookups:
+        command = [str(Path(sys.executable).with_name("ansible-doc")), "-t", "lookup", "--json", lookup]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 and lookup in json.loads(done.stdout), done.stderr
+
+
+def test_values_come_from_ansible_vault_and_from_the_environment(tmp_path: Path) -> None:
+    """As the README shows them: an encrypted variable, and the control node's environment."""
+    (tmp_path / "password").write_text("the password of the vault")
+    encrypted = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-vault")),
+            "encrypt_string",
+            "--vault-password-file",
+            str(tmp_path / "password"),
+            "--stdin-name",
+            "vaulted",
+        ],
+        input=DECLARED,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    (tmp_path / "vars.yml").write_text(encrypted)
+    lookup = re.search(r"\{\{ lookup\('ansible.builtin.env'.*?\}\}", json.dumps(blocks()).replace('\\"', '"'))
+    assert lookup
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {
+            "stack_secrets_directory": str(tmp_path / "secrets"),
+            "stack_secrets_names": ["mongodb_app_password", "otel_clickhouse_password"],
+            "stack_secrets_values": {
+                "mongodb_app_password": "{{ vaulted }}",
+                "otel_clickhouse_password": lookup.group(),
+            },
+        },
+        "roles": ["hardened.clickstack.stack_secrets"],
+    }
+    arguments = ["-e", f"@{tmp_path / 'vars.yml'}", "--vault-password-file", str(tmp_path / "password"), "-vvv"]
+    run = run_playbook([play], *arguments, folder=tmp_path)
+    assert run.code != 0 and not (tmp_path / "secrets").exists(), run.output
+    run = run_playbook([play], *arguments, folder=tmp_path, OTEL_CLICKHOUSE_PASSWORD="from the environment")
+    assert run.code == 0, run.output
+    assert contents(tmp_path / "secrets") == {
+        "mongodb_app_password": DECLARED,
+        "otel_clickhouse_password": "from the environment",
+    }
+    assert DECLARED not in run.output and "from the environment" not in run.output
+
+
+# -- what is there already ------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_there_is_kept_and_its_owner_and_mode_are_mended(module: Any, tmp_path: Path) -> None:
+    """With a word of warning if others could read it."""
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o755)
+    (directory / "one").write_text("somebody's own password\n")
+    (directory / "one").chmod(0o444)
+    (directory / "foreign").write_text("not ours")
+    predicted = module(check=True)
+    assert modes(directory)["one"] == (0, 0, 0o444)
+    done = module()
+    assert (predicted["changed"], predicted["mended"], predicted["diff"]) == (True, ["one"], done["diff"])
+    assert modes(directory)["one"] == (101, 101, 0o400) and stat.S_IMODE(directory.stat().st_mode) == 0o711
+    assert contents(directory) == {"one": "somebody's own password\n", "foreign": "not ours"}
+    assert "everybody could read it until now" in json.dumps(done)
+    assert module()["changed"] is False
+
+
+@pytest.mark.parametrize("content", ["", "\n", "half"])
+def test_a_file_that_was_cut_off_is_an_error_and_stays(module: Any, tmp_path: Path, content: str) -> None:
+    """Nothing is made beside it either."""
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o711)
+    (directory / "one").write_text(content)
+    said = refused(module, secrets={"one": {"owner": 101}, "two": {"owner": 101}})
+    assert f"{directory}/one: it " in said and contents(directory) == {"one": content}
+
+
+def test_what_is_no_file_is_refused(module: Any, tmp_path: Path) -> None:
+    """A link could lead anywhere, and a directory is what Docker makes of a file that is not there."""
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o711)
+    (directory / "one").symlink_to("/etc/hostname")
+    (directory / "two").mkdir()
+    (directory / "three").write_bytes(b"x" * 70000)
+    said = refused(module, secrets={name: {"owner": 101} for name in ("one", "two", "three")})
+    assert "one: this is a link" in said and "two: this is not a file" in said and "three: it has 70000 bytes" in said
+    assert stat.S_IMODE(os.stat("/etc/hostname").st_mode) == 0o644
+
+
+def test_a_directory_that_others_may_write_to_is_refused(module: Any, tmp_path: Path) -> None:
+    """Or that they own, or one above it; and a path that is not absolute."""
+    for folder, mode, owner, reason in (
+        ("a", 0o777, 0, "others may write to it (mode 0777)"),
+        ("b", 0o1777, 0, "others may write to it (mode 1777)"),
+        ("c", 0o711, 1000, "it belongs to the user 1000"),
+    ):
+        path = tmp_path / folder
+        path.mkdir()
+        os.chown(path, owner, owner)
+        path.chmod(mode)
+        assert reason in refused(module, directory=str(path)) and not [*path.iterdir()]
+        if mode != 0o1777:
+            assert f"{path}: " in refused(module, directory=str(path / "below")) and not [*path.iterdir()]
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert f"{tmp_path}/a: others may write" in refused(module, directory=str(tmp_path / "link"))
+    assert "'secrets' is not an absolute path" in refused(module, directory="secrets")
+    (tmp_path / "file").write_text("")
+    assert "file: this is not a directory" in refused(module, directory=str(tmp_path / "file"))
+
+
+def test_without_root_files_of_others_are_refused(tmp_path: Path) -> None:
+    """Before anything is made: a file of the wrong owner would be one that its reader cannot read."""
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, "0", json.dumps({"directory": "/tmp/nowhere/secrets"}), "1000"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".build/collections")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "become: true" in run.stdout and not Path("/tmp/nowhere").exists(), run.stderr
+
+
+# -- runs that end anywhere, and runs at the same time --------------------------------------------------------------
+
+CHILD = """
+import json, os, signal, sys
+from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets import run
+calls, options = int(sys.argv[1]), json.loads(sys.argv[2])
+left = [calls]
+def dying(name):
+    real = getattr(os, name)
+    def call(*arguments, **named):
+        if left[0] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return real(*arguments, **named)
+    return call
+if calls:
+    for name in ("open", "fchown", "fchmod", "fsync", "link", "unlink", "rename", "mkdir", "chown", "chmod"):
+        setattr(os, name, dying(name))
+if len(sys.argv) > 3:
+    os.setuid(int(sys.argv[3]))
+given = {"secrets": {"one": {"owner": 101}, "two": {"owner": 999, "kind": "base64", "size": 756}}, "values": {},
+         "minimum_length": 16, "text_length": 32, "phase": "present", "rotate": [], **options}
+try:
+    print(json.dumps(run.Files(given).run(is_check=False)))
+except run.Refused as refused:
+    print(refused)
+    sys.exit(1)
+"""
+"""The module's work, killed by SIGKILL before the n-th time that it changes anything on the disk."""
+
+
+def child(calls: int, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CHILD, str(calls), json.dumps(options)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".build/collections")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def whole(directory: Path) -> dict[str, str]:
+    """The secrets that are there; each file that has a secret's name is whole and its reader's alone."""
+    found = {name: text for name, text in contents(directory).items() if not name.startswith(".")}
+    for name, text in found.items():
+        assert len(text) == (1024 if name.startswith("two") else 32)
+    for name, (_owner, _group, mode) in modes(directory).items():
+        assert mode == 0o400, name
+    return found
+
+
+def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(tmp_path: Path) -> None:
+    """At every change to the disk: no file is half there, none that was there changes, nothing is left over."""
+    for calls in range(1, 100):
+        directory = tmp_path / str(calls)
+        ended = child(calls, directory=str(directory))
+        before = whole(directory) if directory.exists() else {}
+        done = child(0, directory=str(directory))
+        assert done.returncode == 0, done.stdout + done.stderr
+        after = contents(directory)
+        assert set(after) == {"one", "two"} and whole(directory) == after and {**after, **before} == after
+        assert modes(directory) == {"one": (101, 101, 0o400), "two": (999, 999, 0o400)}
+        assert json.loads(child(0, directory=str(directory)).stdout)["changed"] is False
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert 20 < calls < 99
+
+
+def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(tmp_path: Path) -> None:
+    """At every change to the disk there is a whole secret, the old one until promote has ended, then the new one."""
+    kills = 0
+    for phase in ("stage", "promote", "retire"):
+        for calls in range(1, 100):
+            directory = tmp_path / f"{phase}-{calls}"
+            child(0, directory=str(directory))
+            old = contents(directory)["one"]
+            for earlier in ("stage", "promote", "retire"):
+                if earlier == phase:
+                    break
+                child(0, directory=str(directory), phase=earlier, rotate=["one"])
+            staged = contents(directory).get("one.next")
+            ended = child(calls, directory=str(directory), phase=phase, rotate=["one"])
+            found = whole(directory)
+            assert found["one"] in {"stage": {old}, "promote": {old, staged}}.get(phase, set(found.values()) - {old})
+            assert phase == "retire" or old in found.values()
+            for every in ("stage", "promote", "retire"):
+                done = child(0, directory=str(directory), phase=every, rotate=["one"])
+                # nothing is left to promote once the last phase was reached
+                assert done.returncode == 0, done.stdout + done.stderr
+            after = contents(directory)
+            assert set(after) == {"one", "two"} and after["one"] != old
+            if ended.returncode == 0:
+                break
+            assert ended.returncode == -signal.SIGKILL, ended.stderr
+            kills += 1
+    assert kills > 10
+
+
+def test_runs_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
+    """Each thinks that it made the secrets or found them; there is one of each."""
+    command = [sys.executable, "-c", CHILD, "0", json.dumps({"directory": str(tmp_path / "secrets")})]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".build/collections")}
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _index in range(4)]
+    made = [json.loads(process.communicate(timeout=60)[0])["made"] for process in running]
+    assert sorted(made, key=len) == [[], [], [], ["one", "two"]]
+    assert set(whole(tmp_path / "secrets")) == {"one", "two"}
+
+
+# -- documentation --------------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_module_run(tmp_path: Path) -> None:
+    tasks = yaml.safe_load(stack_secrets_files.EXAMPLES)
+    for task in tasks:
+        task["hardened.clickstack.stack_secrets_files"]["directory"] = str(tmp_path / "secrets")
+    run = run_playbook([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], folder=tmp_path)
+    assert run.code == 0, run.output
+    assert set(contents(tmp_path / "secrets")) == {
+        "clickhouse_admin_password",
+        "clickhouse_admin_password.next",
+        "mongodb_keyfile",
+    }
+
+
+def test_the_readme_s_plays_name_variables_that_the_role_has() -> None:
+    options = yaml.safe_load((ROOT / "roles/stack_secrets/meta/argument_specs.yml").read_text())["argument_specs"][
+        "main"
+    ]
+    known = set(options["options"])
+    plays = [play for block in blocks() if isinstance(block, list) for play in block if "roles" in play]
+    assert plays and all(set(entry.get("vars", {})) <= known for play in plays for entry in play["roles"])
+    names = {
+        name for block in blocks() if isinstance(block, dict) for name in block if name.startswith("stack_secrets_")
+    }
+    assert names and names <= known
