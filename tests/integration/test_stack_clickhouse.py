@@ -496,6 +496,52 @@ def test_another_network_of_the_administrator_holds_without_a_restart(site: Site
         assert eventually(lambda refused=refused: ("Authentication failed" in site.query("SELECT 1")) is refused)
 
 
+@pytest.mark.parametrize("version", GENUINE)
+def test_another_key_of_the_disk_is_added(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written before stays readable, what is written afterwards has the new key: by the raw files."""
+    site = Site(tmp_path / "site")
+    plain: Json = {"stack_clickhouse_named_collections": False}
+    site.converge(**plain)
+    tables = ("kept", "renewed")
+
+    def keys() -> list[set[bytes]]:
+        """The fingerprints of the keys in the headers of each table's files: ENC, two numbers of 2 bytes, 16 bytes."""
+        paths = [
+            site.query(f"SELECT path FROM system.parts WHERE active AND table = '{table}'").splitlines()
+            for table in tables
+        ]
+        headers = [[file.read_bytes()[:23] for path in some for file in Path(path).iterdir()] for some in paths]
+        assert all(headers) and all(header.startswith(b"ENC") for some in headers for header in some)
+        return [{header[7:] for header in some} for some in headers]
+
+    with site.server(version):
+        for table in tables:
+            site.query(f"CREATE TABLE default.{table} (text String) ENGINE = MergeTree ORDER BY text")
+            assert site.query(f"INSERT INTO default.{table} VALUES ('{MARK}')") == ""
+        first, second = keys()
+        assert first == second and len(first) == 1
+
+    key = os.urandom(32).hex()
+    monkeypatch.setitem(ENVIRONMENT, "CLICKHOUSE_DISK_KEY_1", key)
+    (site.folder / "disk_1").write_text(key)
+    (site.folder / "disk_1").chmod(0o400)
+    former = {"id": 0, "file": str(site.folder / "disk"), "variable": "CLICKHOUSE_DISK_KEY"}
+    plain |= {
+        "stack_clickhouse_disk_encryption_key_file": str(site.folder / "disk_1"),
+        "stack_clickhouse_disk_encryption_key_variable": "CLICKHOUSE_DISK_KEY_1",
+        "stack_clickhouse_disk_encryption_former_keys": [former],
+    }
+    refused = site.play(**plain)
+    assert refused.returncode and "have the same number" in refused.stdout
+    site.converge(**plain, stack_clickhouse_disk_encryption_key_id=1)
+    with site.server(version):
+        assert [site.query(f"SELECT text FROM default.{table}") for table in tables] == [MARK, MARK]
+        assert site.query("OPTIMIZE TABLE default.renewed FINAL") == ""
+        kept, renewed = keys()
+        assert (kept, len(renewed), renewed & first) == (first, 1, set())
+        assert site.query("SELECT text FROM default.renewed") == MARK
+
+
 @pytest.mark.skipif(NEWEST not in VERSIONS, reason="runs with the newest version")
 def test_the_newest_engine_reads_the_files_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path / "site")
