@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets import run as module_run
 from ansible_collections.hardened.clickstack.plugins.modules import stack_secrets_files
 from tests.playbook import ROOT, Run, run_playbook
 
@@ -146,18 +148,21 @@ def test_no_secret_is_an_argument_of_a_process_or_in_a_file_that_others_read(pla
     def watch() -> None:
         while not done.is_set():
             for process in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
+                with contextlib.suppress(OSError):
                     seen.add(process.read_bytes().decode("utf-8", "replace"))
-                except OSError:
-                    continue
-            for folder, _folders, names in os.walk(tmp_path):
-                for name in names:
-                    try:
-                        path = Path(folder, name)
-                        if path.name != "playbook.yml" and path.stat().st_mode & 0o077:
+            for folder, folders, names in os.walk(tmp_path):
+                # nobody else comes into a directory that is its owner's alone
+                folders[:] = [name for name in folders if is_open(Path(folder, name), 0o011)]
+                for path in (Path(folder, name) for name in names if name != "playbook.yml"):
+                    if is_open(path, 0o044):
+                        with contextlib.suppress(OSError):
                             seen.add(path.read_text(errors="replace"))
-                    except OSError:
-                        continue
+
+    def is_open(path: Path, bits: int) -> bool:
+        try:
+            return bool(path.stat().st_mode & bits)
+        except OSError:
+            return False
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -174,6 +179,7 @@ def test_no_secret_is_an_argument_of_a_process_or_in_a_file_that_others_read(pla
         watcher.join()
     assert run.code == 0, run.output
     assert any("ansible-playbook" in text for text in seen)
+    assert (tmp_path / "secrets" / "mongodb_app_password").read_text() == DECLARED
     secrets = {text.splitlines()[0] for text in contents(tmp_path / "secrets").values()}
     assert not [secret for secret in secrets if any(secret in text for text in seen)]
 
@@ -312,60 +318,74 @@ def test_a_directory_that_others_may_write_to_is_refused(module: Any, tmp_path: 
     assert "file: this is not a directory" in refused(module, directory=str(tmp_path / "file"))
 
 
-def test_without_root_files_of_others_are_refused(tmp_path: Path) -> None:
-    """Before anything is made: a file of the wrong owner would be one that its reader cannot read."""
-    run = subprocess.run(
-        [sys.executable, "-c", CHILD, "0", json.dumps({"directory": "/tmp/nowhere/secrets"}), "1000"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".build/collections")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "become: true" in run.stdout and not Path("/tmp/nowhere").exists(), run.stderr
-
-
 # -- runs that end anywhere, and runs at the same time --------------------------------------------------------------
 
-CHILD = """
-import json, os, signal, sys
-from ansible_collections.hardened.clickstack.plugins.module_utils.stack_secrets import run
-calls, options = int(sys.argv[1]), json.loads(sys.argv[2])
-left = [calls]
-def dying(name):
-    real = getattr(os, name)
-    def call(*arguments, **named):
-        if left[0] == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
-        return real(*arguments, **named)
-    return call
-if calls:
-    for name in ("open", "fchown", "fchmod", "fsync", "link", "unlink", "rename", "mkdir", "chown", "chmod"):
-        setattr(os, name, dying(name))
-if len(sys.argv) > 3:
-    os.setuid(int(sys.argv[3]))
-given = {"secrets": {"one": {"owner": 101}, "two": {"owner": 999, "kind": "base64", "size": 756}}, "values": {},
-         "minimum_length": 16, "text_length": 32, "phase": "present", "rotate": [], **options}
-try:
-    print(json.dumps(run.Files(given).run(is_check=False)))
-except run.Refused as refused:
-    print(refused)
-    sys.exit(1)
-"""
-"""The module's work, killed by SIGKILL before the n-th time that it changes anything on the disk."""
+CHANGES = ("open", "fchown", "fchmod", "fsync", "link", "unlink", "rename", "mkdir", "chown", "chmod")
+"""What the module asks of the system, as far as it can change something on the disk."""
 
 
-def child(calls: int, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, str(calls), json.dumps(options)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".build/collections")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+class Child:
+    """The module's work in a process of its own, which ends as a killed one does."""
+
+    def __init__(self, calls: int = 0, user: int = 0, **options: Any) -> None:
+        """Begin; before its n-th change (`calls`) the process is killed, with 0 it is not.
+
+        :param user: the user that it runs as
+        """
+        reading, self._writing = os.pipe()
+        self._reading = os.fdopen(reading)
+        self._process = os.fork()
+        if self._process == 0:
+            self._work(calls, user, options)
+        os.close(self._writing)
+
+    def _work(self, calls: int, user: int, options: dict[str, Any]) -> None:
+        left = [calls]
+
+        def dying(name: str) -> Callable[..., Any]:
+            real = getattr(os, name)
+
+            def call(*arguments: Any, **named: Any) -> Any:
+                if left[0] == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                return real(*arguments, **named)
+
+            return call
+
+        status = 1
+        try:
+            for name in CHANGES if calls else ():
+                setattr(os, name, dying(name))
+            if user:
+                os.setuid(user)
+            secrets = {"one": {"owner": 101}, "two": {"owner": 999, "kind": "base64", "size": 756}}
+            given = {"values": {}, "minimum_length": 16, "text_length": 32, "phase": "present", "rotate": []}
+            said = json.dumps(module_run.Files({"secrets": secrets, **given, **options}).run(is_check=False))
+            status = 0
+        except BaseException as error:
+            said = repr(error)
+        os.write(self._writing, said.encode())
+        os._exit(status)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; the status (negative for a signal), and what it said."""
+        said = self._reading.read()
+        self._reading.close()
+        return os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1]), said
+
+
+def child(calls: int = 0, **options: Any) -> tuple[int, str]:
+    """Run it to its end."""
+    return Child(calls, **options).end()
+
+
+def completed(**options: Any) -> dict[str, Any]:
+    """Run it, unharmed; what it said."""
+    status, said = child(**options)
+    assert status == 0, said
+    result: dict[str, Any] = json.loads(said)
+    return result
 
 
 def whole(directory: Path) -> dict[str, str]:
@@ -382,58 +402,58 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(tmp_path: Path) 
     """At every change to the disk: no file is half there, none that was there changes, nothing is left over."""
     for calls in range(1, 100):
         directory = tmp_path / str(calls)
-        ended = child(calls, directory=str(directory))
+        status, said = child(calls, directory=str(directory))
         before = whole(directory) if directory.exists() else {}
-        done = child(0, directory=str(directory))
-        assert done.returncode == 0, done.stdout + done.stderr
+        completed(directory=str(directory))
         after = contents(directory)
         assert set(after) == {"one", "two"} and whole(directory) == after and {**after, **before} == after
         assert modes(directory) == {"one": (101, 101, 0o400), "two": (999, 999, 0o400)}
-        assert json.loads(child(0, directory=str(directory)).stdout)["changed"] is False
-        if ended.returncode == 0:
+        assert completed(directory=str(directory))["changed"] is False
+        if status == 0:
             break
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert status == -signal.SIGKILL, said
     assert 20 < calls < 99
 
 
-def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(tmp_path: Path) -> None:
-    """At every change to the disk there is a whole secret, the old one until promote has ended, then the new one."""
-    kills = 0
-    for phase in ("stage", "promote", "retire"):
-        for calls in range(1, 100):
-            directory = tmp_path / f"{phase}-{calls}"
-            child(0, directory=str(directory))
-            old = contents(directory)["one"]
-            for earlier in ("stage", "promote", "retire"):
-                if earlier == phase:
-                    break
-                child(0, directory=str(directory), phase=earlier, rotate=["one"])
-            staged = contents(directory).get("one.next")
-            ended = child(calls, directory=str(directory), phase=phase, rotate=["one"])
-            found = whole(directory)
-            assert found["one"] in {"stage": {old}, "promote": {old, staged}}.get(phase, set(found.values()) - {old})
-            assert phase == "retire" or old in found.values()
-            for every in ("stage", "promote", "retire"):
-                done = child(0, directory=str(directory), phase=every, rotate=["one"])
-                # nothing is left to promote once the last phase was reached
-                assert done.returncode == 0, done.stdout + done.stderr
-            after = contents(directory)
-            assert set(after) == {"one", "two"} and after["one"] != old
-            if ended.returncode == 0:
-                break
-            assert ended.returncode == -signal.SIGKILL, ended.stderr
-            kills += 1
-    assert kills > 10
+@pytest.mark.parametrize("phase", ["stage", "promote", "retire"])
+def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(phase: str, tmp_path: Path) -> None:
+    """At every change to the disk there is a whole secret, the old one until it is promoted, then the new one."""
+    phases = ("stage", "promote", "retire")
+    for calls in range(1, 100):
+        directory = tmp_path / str(calls)
+        completed(directory=str(directory))
+        old = contents(directory)["one"]
+        for earlier in phases[: phases.index(phase)]:
+            completed(directory=str(directory), phase=earlier, rotate=["one"])
+        staged = contents(directory).get("one.next")
+        status, said = child(calls, directory=str(directory), phase=phase, rotate=["one"])
+        found = whole(directory)
+        if phase == "retire":
+            assert found["one"] != old
+        else:
+            assert found["one"] in {old, staged} and old in found.values()
+        for again in phases:
+            completed(directory=str(directory), phase=again, rotate=["one"])
+        after = contents(directory)
+        assert set(after) == {"one", "two"} and after["one"] != old
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, said
+    assert 3 < calls < 99
 
 
 def test_runs_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
     """Each thinks that it made the secrets or found them; there is one of each."""
-    command = [sys.executable, "-c", CHILD, "0", json.dumps({"directory": str(tmp_path / "secrets")})]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".build/collections")}
-    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _index in range(4)]
-    made = [json.loads(process.communicate(timeout=60)[0])["made"] for process in running]
-    assert sorted(made, key=len) == [[], [], [], ["one", "two"]]
+    running = [Child(directory=str(tmp_path / "secrets")) for _index in range(8)]
+    made = [json.loads(process.end()[1])["made"] for process in running]
+    assert sorted(made, key=len) == [[]] * 7 + [["one", "two"]]
     assert set(whole(tmp_path / "secrets")) == {"one", "two"}
+
+
+def test_without_root_files_of_others_are_refused(tmp_path: Path) -> None:
+    """Before anything is made: a file of the wrong owner would be one that its reader cannot read."""
+    status, said = child(user=1000, directory=str(tmp_path / "secrets"))
+    assert status == 1 and "become: true" in said and not (tmp_path / "secrets").exists()
 
 
 # -- documentation --------------------------------------------------------------------------------------------------
