@@ -21,8 +21,10 @@ COLLECTIONS = (
     "community/crypto",
     "community/docker",
     "community/general",
+    "community/hashi_vault",
     "community/library_inventory_filtering_v1",
     "community/mongodb",
+    "community/sops",
 )
 COMPANIONS = Path(__file__).resolve().parents[2] / ".build" / "companions"
 
