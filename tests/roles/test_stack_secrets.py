@@ -199,14 +199,18 @@ def blocks() -> list[Any]:
 
 
 def test_the_readme_s_lookups_are_those_of_collections_that_are_there(tmp_path: Path) -> None:
-    """And the one of the environment fails where the variable is not set, instead of giving an empty password."""
+    """With the options that are used there."""
     text = json.dumps(blocks())
+    documented = {}
     lookups = set(re.findall(r"lookup\('([a-z_.0-9]+)'", text))
     assert lookups >= {"ansible.builtin.env", "community.hashi_vault.vault_kv2_get", "community.sops.sops"}
     for lookup in lookups:
         command = [str(Path(sys.executable).with_name("ansible-doc")), "-t", "lookup", "--json", lookup]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0 and lookup in json.loads(done.stdout), done.stderr
+        documented[lookup] = json.loads(done.stdout)[lookup]["doc"]["options"]
+    assert {"engine_mount_point"} <= set(documented["community.hashi_vault.vault_kv2_get"])
+    assert {"default"} <= set(documented["ansible.builtin.env"])
 
 
 def test_values_come_from_ansible_vault_and_from_the_environment(tmp_path: Path) -> None:
@@ -290,11 +294,12 @@ def test_what_is_no_file_is_refused(module: Any, tmp_path: Path) -> None:
     directory = tmp_path / "secrets"
     directory.mkdir(mode=0o711)
     (directory / "one").symlink_to("/etc/hostname")
+    target = os.stat("/etc/hostname").st_mode
     (directory / "two").mkdir()
     (directory / "three").write_bytes(b"x" * 70000)
     said = refused(module, secrets={name: {"owner": 101} for name in ("one", "two", "three")})
     assert "one: this is a link" in said and "two: this is not a file" in said and "three: it has 70000 bytes" in said
-    assert stat.S_IMODE(os.stat("/etc/hostname").st_mode) == 0o644
+    assert os.stat("/etc/hostname").st_mode == target
 
 
 def test_a_directory_that_others_may_write_to_is_refused(module: Any, tmp_path: Path) -> None:
