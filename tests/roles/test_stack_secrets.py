@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -448,11 +450,18 @@ def test_a_rotation_that_is_killed_anywhere_is_completed_by_the_next(phase: str,
 
 
 def test_runs_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
-    """Each thinks that it made the secrets or found them; there is one of each."""
-    running = [Child(directory=str(tmp_path / "secrets")) for _index in range(8)]
+    """While somebody works in the directory a run does nothing; of many runs one makes the secrets."""
+    directory = tmp_path / "secrets"
+    directory.mkdir(mode=0o711)
+    handle = os.open(directory, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    running = [Child(directory=str(directory)) for _index in range(8)]
+    time.sleep(1)
+    assert not contents(directory)
+    os.close(handle)
     made = [json.loads(process.end()[1])["made"] for process in running]
     assert sorted(made, key=len) == [[]] * 7 + [["one", "two"]]
-    assert set(whole(tmp_path / "secrets")) == {"one", "two"}
+    assert set(whole(directory)) == {"one", "two"}
 
 
 def test_without_root_files_of_others_are_refused(tmp_path: Path) -> None:
