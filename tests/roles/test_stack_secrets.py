@@ -458,6 +458,7 @@ def test_runs_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
     running = [Child(directory=str(directory)) for _index in range(8)]
     time.sleep(1)
     assert not contents(directory)
+    fcntl.flock(handle, fcntl.LOCK_UN)  # the children have the handle too, so closing it would not do
     os.close(handle)
     made = [json.loads(process.end()[1])["made"] for process in running]
     assert sorted(made, key=len) == [[]] * 7 + [["one", "two"]]
