@@ -241,12 +241,14 @@ def test_what_cannot_be_rotated_is_refused_before_anything_changes(stack: Stack)
     for names, variables, reasons in (
         (keys, anything, ("can be read with it alone", "one key for all named collections")),
         (
-            "otel_clickhouse_password,mongodb_app_password,mongodb_keyfile,otlp_auth_token",
+            "grafana,mongodb_app_password,mongodb_keyfile,otlp_auth_token,mongodb_admin_password,mongodb_root_password",
             {},
             (
-                "cannot tell the server of mongodb_app_password.",
+                "cannot tell the server of grafana.",
+                "or use a second user",
+                "each is set by the user of the other",
                 "refuses senders until each has the new one",
-                "MongoDB restarts once with another mongodb_keyfile",
+                "MongoDB restarts once with another mongodb_keyfile or mongodb_root_password",
             ),
         ),
         ("no_such_secret", anything, ("there is no secret no_such_secret",)),
@@ -260,6 +262,26 @@ def test_what_cannot_be_rotated_is_refused_before_anything_changes(stack: Stack)
         said = " ".join(run.output.split())
         assert run.code != 0 and all(reason in said for reason in reasons), run.output
     assert {path.name: path.read_text() for path in stack.secrets.iterdir()} == before
+
+
+@on_newest
+def test_roles_are_run_with_the_new_secret_before_the_clients(stack: Stack) -> None:
+    """Those that the playbook is told, by role and entry point, in their order; here they write down what they find."""
+    name = "mongodb_admin_password"
+    tasks = stack.folder / "roles" / "scribe" / "tasks"
+    tasks.mkdir(parents=True)
+    for entry in ("main", "users"):
+        (tasks / f"{entry}.yml").write_text(
+            "- name: Write down the secret\n"
+            "  ansible.builtin.shell:\n"
+            f"    cmd: (echo {entry}; cat {stack.secrets / name}; echo) >> {stack.folder}/scribe\n"
+        )
+    stack.environment["ANSIBLE_ROLES_PATH"] = str(stack.folder / "roles")
+    old = stack.password(name)
+    run = stack.rotate(name, rotate_apply_roles=["scribe:users", "scribe"], rotate_client_tasks=stack.client_tasks)
+    assert run.code == 0, run.output
+    new = stack.password(name)
+    assert new != old and (stack.folder / "scribe").read_text() == f"users\n{new}\nmain\n{new}\n"
 
 
 @on_newest
