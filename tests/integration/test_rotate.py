@@ -24,7 +24,6 @@ from tests.sandbox import Sandbox, ServerSaid, start
 from .servers import NEWEST, VERSIONS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the role gives files to the users of the containers")
-SEVERAL = [version for version in VERSIONS if version != "24.8"]
 USERS = {
     "clickhouse_admin_password": "clickstack_admin",
     "otel_clickhouse_password": "otel_ingest",
@@ -162,10 +161,16 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
-several_passwords = pytest.mark.parametrize("stack", SEVERAL, indirect=True)
-on_newest = pytest.mark.parametrize("stack", [version for version in VERSIONS if version == NEWEST], indirect=True)
-"""For what does not depend on the version, because real playbooks cost seconds."""
-one_password = pytest.mark.parametrize("stack", [version for version in VERSIONS if version == "24.8"], indirect=True)
+def on(versions: list[str], fallback: str, reason: str) -> pytest.MarkDecorator:
+    """Run a test on these versions, or show that it was left out."""
+    shown = [pytest.param(fallback, marks=pytest.mark.skip(reason=reason))]
+    return pytest.mark.parametrize("stack", versions or shown, indirect=True)
+
+
+several_passwords = on([version for version in VERSIONS if version != "24.8"], "25.8", "24.8 knows one password")
+one_password = on([version for version in VERSIONS if version == "24.8"], "24.8", "runs on 24.8")
+# what does not depend on the version, because real playbooks cost seconds
+on_newest = on([version for version in VERSIONS if version == NEWEST], NEWEST, "runs on the newest version")
 
 
 @several_passwords
