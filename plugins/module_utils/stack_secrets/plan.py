@@ -142,9 +142,8 @@ def declared(entries: Mapping[str, Any], values: Mapping[str, Any], text_length:
         value = values.get(name)
         if name in values and not isinstance(value, str):
             problems.append(f"{name}: the declared value is a {type(value).__name__}, not a text. Put it in quotes.")
-        if len(problems) == before:
-            owner, group = ids["owner"], ids["group"]
-            assert size is not None and owner is not None and group is not None
+        owner, group = ids["owner"], ids["group"]
+        if len(problems) == before and size is not None and owner is not None and group is not None:
             found.append(Secret(name, kind, size, owner, group, value, str(entry.get("fixed", ""))))
     for name in sorted(set(values) - set(entries)):
         problems.append(f"{name}: a value is declared for it, and there is no secret of this name.")
@@ -292,8 +291,7 @@ def _stage(secret: Secret, found: Mapping[str, Found], directory: str, problems:
 
 
 def _promote(secret: Secret, found: Mapping[str, Found], directory: str, problems: list[str]) -> list[Step]:
-    there, coming, gone = (found.get(file) for file in secret.files)
-    assert there is not None
+    there, coming, gone = found[secret.name], found.get(secret.name + NEXT), found.get(secret.name + PREVIOUS)
     if coming is None:
         if gone is None:
             problems.append(
