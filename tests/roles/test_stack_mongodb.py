@@ -8,10 +8,12 @@ are made there too.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
 import ssl
+import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +26,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.stack_mongodb import judge
 from ansible_collections.hardened.clickstack.plugins.modules import stack_mongodb_config, stack_mongodb_server
-from tests.playbook import Run, run_playbook
+from tests.playbook import ROOT, Run, run_playbook
 from tests.sandbox.certificates import Authority
 from tests.sandbox.mongodb import MongoDB
 from tests.sandbox.real_server import free_port
@@ -442,6 +444,98 @@ def test_a_renewed_certificate_is_read_without_a_restart(site: Site, run: Callab
         site.place("mongodb.pem", key + certificate)
         refused = run("certificates")
         assert refused.code != 0 and "Unable to rotate certificates" in refused.output
+
+
+class HyperDX:
+    """A client that logs in all the time with what its connection string says at that moment."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self.logins = 0
+        self.refused: list[str] = []
+
+    def _work(self) -> None:
+        while not self._ended.wait(0.1):
+            try:
+                with MongoClient(self._site.uri, serverSelectionTimeoutMS=5000) as client:
+                    client.hyperdx.teams.find_one()
+                self.logins += 1
+            except PyMongoError as error:
+                self.refused.append(str(error))
+
+    def __enter__(self) -> HyperDX:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self._thread.join(30)
+
+
+def test_the_application_s_password_is_rotated_by_a_second_user_and_no_login_is_refused(
+    site: Site, run: Callable[..., Run]
+) -> None:
+    """Database first, then the client, then the database forgets the old one: as the role's README says."""
+    second = {
+        "stack_mongodb_app_user": "hyperdx_2",
+        "stack_mongodb_app_password_file": str(site.secrets / "mongodb_app_password_2"),
+    }
+    assert run("main").code == 0
+    with image_start(site) as server:
+        assert run("users").code == 0
+        site.write_secret("mongodb_app_password_2", "the second one " + secrets.token_hex(8))
+        before = site.uri
+        with HyperDX(site) as hyperdx:
+            for step in (
+                ("users", second),
+                ("main", second),
+                ("users", {**second, "stack_mongodb_absent_users": [APP]}),
+            ):
+                done = run(step)
+                assert done.code == 0 and done.recap["changed"] == 1, done.output
+        assert (hyperdx.refused, hyperdx.logins > 10) == ([], True)
+        assert "hyperdx_2" in site.uri != before
+        assert code_of(lambda: login(site, server, APP, PASSWORDS["mongodb_app_password"])) == 18
+
+
+def test_the_playbook_rotates_through_the_role(site: Site, run: Callable[..., Run], tmp_path: Path) -> None:
+    """Administrator, root and application, each by hardened.clickstack.rotate, with this role telling the server."""
+    variables = {
+        **site.variables,
+        "stack_secrets_directory": str(site.secrets),
+        "rotate_hosts": "localhost",
+        "rotate_become": False,
+        "rotate_accept_interruption": True,
+    }
+    roles = {
+        "mongodb_admin_password": ["hardened.clickstack.stack_mongodb:users"],
+        "mongodb_root_password": ["hardened.clickstack.stack_mongodb:users"],
+        "mongodb_app_password": ["hardened.clickstack.stack_mongodb:users", "hardened.clickstack.stack_mongodb"],
+    }
+    playbook = yaml.safe_load((ROOT / "playbooks/rotate.yml").read_text())
+    assert playbook[0]["vars"]["__rotate_roles"].items() >= roles.items(), "what the playbook does by default"
+    # the form in which stack_secrets makes them
+    for name in roles:
+        site.write_secret(name, secrets.token_hex(16))
+    assert run("main").code == 0
+    with image_start(site) as server:
+        assert run("users").code == 0
+        for name, users in zip(roles, (ADMIN, ROOT_USER, APP), strict=True):
+            old = (site.secrets / name).read_text().strip()
+            # without the last step of the default, which is stack_compose
+            given = {**variables, "rotate": name, "rotate_apply_roles": roles[name]}
+            done = run_playbook("hardened.clickstack.rotate", "-e", json.dumps(given), "--diff", folder=tmp_path)
+            assert done.code == 0, done.output
+            new = (site.secrets / name).read_text().strip()
+            assert new != old and new not in done.output and old not in done.output
+            login(site, server, users, new).close()
+            assert code_of(lambda user=users, password=old: login(site, server, user, password)) == 18
+            assert not [*site.secrets.glob("*.next"), *site.secrets.glob("*.previous")]
+        with MongoClient(site.uri, serverSelectionTimeoutMS=5000) as hyperdx:
+            hyperdx.hyperdx.teams.find_one()
+        assert run("main", "users").recap["changed"] == 0
 
 
 def test_the_examples_of_the_modules_run(site: Site, tmp_path: Path) -> None:
