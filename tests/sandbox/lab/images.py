@@ -89,8 +89,14 @@ fi
 mkdir -p /var/lib/clickhouse/data || fail "cannot write the data"
 date >>/var/lib/clickhouse/data/starts
 writes /tmp /var/log/clickhouse-server
-serves 8123 /srv/clickhouse
-listens 9000 9004 9005 9009 9363
+# a configuration with TLS closes the other ports; there is no TLS here, but somebody listens
+if grep -qs https_port /etc/clickhouse-server/config.d/*.xml; then
+    [ -r /certs/tls.crt ] && [ -r /certs/tls.key ] || fail "cannot read the certificate"
+    listens 8443 9440
+else
+    serves 8123 /srv/clickhouse
+    listens 9000 9004 9005 9009 9363
+fi
 stays
 """
 
