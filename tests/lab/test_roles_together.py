@@ -63,7 +63,7 @@ def variables(host: Host) -> dict[str, Any]:
         "stack_compose_mongodb_shell_options": ["--tls", "--tlsCAFile", "/certs/ca.crt", "--host", "db"],
         "stack_compose_reloaded_paths": [f"{BASE}/tls/clickhouse", f"{BASE}/tls/mongodb"],
         # the lab's: impatient, with this machine's limits, and stand-ins that speak no TLS
-        "stack_compose_healthcheck_interval": "1s",
+        "stack_compose_healthcheck_interval": "2s",
         "stack_compose_wait_timeout": 60,
         "stack_compose_clickhouse_nofile": 0,
         "stack_compose_mongodb_nofile": 0,

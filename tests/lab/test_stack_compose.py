@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class Stack:
         self.variables: Json = {
             "stack_compose_host_name": NAME,
             "stack_compose_bind_addresses": [host.wan4],
-            "stack_compose_healthcheck_interval": "1s",
+            # each check is a program that Docker starts in a container
+            "stack_compose_healthcheck_interval": "2s",
             "stack_compose_wait_timeout": 60,
             # ClickHouse sees another certificate by itself
             "stack_compose_clickhouse_tls_directory": f"{DIRECTORY}/tls/clickhouse",
@@ -129,6 +130,20 @@ def new_stack(
         return Stack(lab, new_host(name, engine, compose), tmp_path_factory.mktemp(name))
 
     return make
+
+
+@pytest.fixture
+def other_stack(new_stack: Callable[..., Stack]) -> Iterator[Callable[..., Stack]]:
+    """The same for one test: its host, and the health checks on it, end with the test."""
+    made: list[Stack] = []
+
+    def make(*arguments: str) -> Stack:
+        made.append(new_stack(*arguments))
+        return made[-1]
+
+    yield make
+    for stack in made:
+        stack.host.stop()
 
 
 @pytest.fixture(scope="module")
@@ -546,8 +561,8 @@ networks:
 """A deployment of the shape of upstream's docker-compose.yml: its names, images, ports, network and directories."""
 
 
-def test_upstream_s_deployment_is_taken_over_and_given_back_with_its_data(new_stack: Callable[..., Stack]) -> None:
-    stack = new_stack("takeover", MAIN_ENGINE, "2.40")
+def test_upstream_s_deployment_is_taken_over_and_given_back_with_its_data(other_stack: Callable[..., Stack]) -> None:
+    stack = other_stack("takeover", MAIN_ENGINE, "2.40")
     host, old = stack.host, "/srv/hyperdx"
     host.write(f"{old}/docker-compose.yml", UPSTREAM)
     host.sh(f"cd {old} && docker compose up -d")
@@ -580,8 +595,8 @@ NEW = ("28.5", "29")
 
 
 @pytest.mark.parametrize("engine", [engine for engine in LAB_ENGINES if engine != MAIN_ENGINE])
-def test_on_other_engines_with_ipv6(new_stack: Callable[..., Stack], engine: str) -> None:
-    stack = new_stack(f"compose-{engine.replace('.', '-')}", engine, "2.40")
+def test_on_other_engines_with_ipv6(other_stack: Callable[..., Stack], engine: str) -> None:
+    stack = other_stack(f"compose-{engine.replace('.', '-')}", engine, "2.40")
     host = stack.host
     stack.variables["stack_compose_bind_addresses"] = [host.wan4, host.wan6]
     ipv6 = {

@@ -21,7 +21,10 @@ SCENARIOS = ROOT / "extensions" / "molecule"
 NAMES = sorted(path.parent.name for path in SCENARIOS.glob("*/molecule.yml"))
 PLATFORMS = {name: yaml.safe_load((SCENARIOS / name / "molecule.yml").read_text())["platforms"][0] for name in NAMES}
 RUNS = [(name, engine) for name in NAMES for engine in PLATFORMS[name].get("engines", [""])]
-"""Each scenario, and where its hosts are Docker hosts, each of their engines: `trixie` is Debian 13 with its own."""
+"""Each scenario, and where its hosts are Docker hosts, each of their engines: `trixie` is Debian 13 with its own.
+
+All roles run on Debian 13 in tests/lab/test_roles_together.py; here do those that use Python packages of the host.
+"""
 
 
 def test_every_role_has_a_scenario() -> None:
