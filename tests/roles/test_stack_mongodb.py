@@ -496,7 +496,7 @@ def test_the_application_s_password_is_rotated_by_a_second_user_and_no_login_is_
                 done = run(step)
                 assert done.code == 0 and done.recap["changed"] == 1, done.output
         assert (hyperdx.refused, hyperdx.logins > 10) == ([], True)
-        assert "hyperdx_2" in site.uri != before
+        assert "hyperdx_2" in site.uri and site.uri != before
         assert code_of(lambda: login(site, server, APP, PASSWORDS["mongodb_app_password"])) == 18
 
 
