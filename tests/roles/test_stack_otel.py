@@ -188,7 +188,7 @@ def test_an_issuer_of_tokens_is_named_completely(play: Play, site: Site) -> None
 
 
 def _foreign_key(site: Site) -> None:
-    _, key = site.authority.issue("other", ("other",), server=True)
+    _certificate, key = site.authority.issue("other", ("other",), server=True)
     site.put("tls/tls.key", key.read_bytes())
 
 
