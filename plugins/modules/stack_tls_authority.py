@@ -72,7 +72,7 @@ authorities:
   returned: success
   type: list
   elements: dict
-  sample: [{name: clickstack, directory: /home/admin/.clickstack-ca/clickstack, certificate: "-----BEGIN CERTIFICATE-----"}]
+  sample: [{name: clickstack, directory: /home/admin/.clickstack-ca/clickstack, certificate: "-----BEGIN …"}]
 missing:
   description: Those of them that have to be made.
   returned: success
