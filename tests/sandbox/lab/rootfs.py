@@ -40,6 +40,8 @@ PACKAGES = [
     "python3-pymongo",
     "python3-requests",
     "python3-ruamel.yaml",
+    # virtual environments, as site makes one for clickhouse-connect
+    "python3-venv",
     "systemd",
     "systemd-sysv",
     "ufw",

@@ -121,8 +121,7 @@ CONFIG_XML = """<clickhouse>
     </user_directories>
 </clickhouse>
 """
-# Upstream's users.xml has these two beside `default`.
-USERS_XML = SHIPPED.replace(
+UPSTREAM_USERS_XML = SHIPPED.replace(
     "</users>",
     "".join(
         f"<{name}><password>{name}</password><networks><ip>::/0</ip></networks><profile>default</profile>"
@@ -131,6 +130,7 @@ USERS_XML = SHIPPED.replace(
     )
     + "</users>",
 )
+"""The users.xml that upstream's Compose file mounts: it has two more users beside `default`, whose passwords are known."""
 LISTEN = "<clickhouse><listen_host>::</listen_host><listen_host>0.0.0.0</listen_host><listen_try>1</listen_try></clickhouse>"
 
 
@@ -155,7 +155,7 @@ def _definitions() -> Mapping[str, tuple[images.Image, Callable[[Path], None]]]:
                 {"entrypoint.sh": CLICKHOUSE},
                 {
                     "etc/clickhouse-server/config.xml": CONFIG_XML,
-                    "etc/clickhouse-server/users.xml": USERS_XML,
+                    "etc/clickhouse-server/users.xml": SHIPPED,
                     "etc/clickhouse-server/config.d/docker_related_config.xml": LISTEN,
                 },
             ),
@@ -178,7 +178,9 @@ def archives() -> list[Path]:
 
 
 def _archive(name: str, image: images.Image, add: Callable[[Path], None]) -> Path:
-    sources = [*sorted(SANDBOX.rglob("*.py")), *sorted((ROOT / "tests" / "requirements").glob("*.txt"))]
+    # the largest one is not made again for every word that changes in the sandbox
+    programs_of = [SANDBOX / "server_program.py"] if name == "clickhouse" else sorted(SANDBOX.rglob("*.py"))
+    sources = [*sorted(HERE.parent.rglob("*.py")), *programs_of, *sorted((ROOT / "tests" / "requirements").glob("*.txt"))]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     folder = BUILD / "images" / f"stack-{name}-{digest}"
     with made_once(folder) as fresh:
