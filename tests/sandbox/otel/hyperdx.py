@@ -13,24 +13,34 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
+from io import BufferedIOBase
 from typing import Any
-
-from tests.sandbox.real_server import free_port
 
 from . import protobuf
 
 Json = dict[str, Any]
 
 
+def _free_port() -> int:
+    # imported here, because hyperdx_app.py takes this file into an image that has no other file of the sandbox
+    from tests.sandbox.real_server import free_port
+
+    return free_port()
+
+
 @dataclass(frozen=True)
 class Ports:
-    """The ports of one collector. `health` and `metrics` are those that the image's files have, on all addresses."""
+    """The ports of one collector. `health` and `metrics` are those that the image's files have, on all addresses; the
+    others are on `address`.
+    """
 
-    grpc: int = field(default_factory=free_port)
-    http: int = field(default_factory=free_port)
-    fluent: int = field(default_factory=free_port)
-    health: int = field(default_factory=free_port)
-    metrics: int = field(default_factory=free_port)
+    grpc: int = field(default_factory=_free_port)
+    http: int = field(default_factory=_free_port)
+    fluent: int = field(default_factory=_free_port)
+    health: int = field(default_factory=_free_port)
+    metrics: int = field(default_factory=_free_port)
+    address: str = "127.0.0.1"
 
 
 def base(ports: Ports) -> Json:
@@ -97,9 +107,9 @@ def standalone(ports: Ports) -> Json:
         "receivers": {
             "otlp/hyperdx": {
                 "protocols": {
-                    "grpc": {"endpoint": f"127.0.0.1:{ports.grpc}", "include_metadata": True},
+                    "grpc": {"endpoint": f"{ports.address}:{ports.grpc}", "include_metadata": True},
                     "http": {
-                        "endpoint": f"127.0.0.1:{ports.http}",
+                        "endpoint": f"{ports.address}:{ports.http}",
                         "cors": {"allowed_origins": ["*"], "allowed_headers": ["*"]},
                         "include_metadata": True,
                     },
@@ -159,7 +169,7 @@ def remote(ports: Ports, keys: list[str], is_enforced: bool = True) -> Json:
                 ]
             }
         },
-        "fluentforward": {"endpoint": f"127.0.0.1:{ports.fluent}"},
+        "fluentforward": {"endpoint": f"{ports.address}:{ports.fluent}"},
     }
     config["exporters"] |= {
         "nop": None,
@@ -177,11 +187,34 @@ def remote(ports: Ports, keys: list[str], is_enforced: bool = True) -> Json:
     return config
 
 
+# AcceptsStatus, OffersRemoteConfig, AcceptsEffectiveConfig
+CAPABILITIES = 0x1 | 0x2 | 0x4
+OPAMP_PATH, OPAMP_TYPE = "/v1/opamp", "application/x-protobuf"
+
+
+def request_body(headers: Message, file: BufferedIOBase) -> bytes:
+    """A request's body, which opamp-go sends in chunks."""
+    if headers["Transfer-Encoding"] != "chunked":
+        return file.read(int(headers["Content-Length"] or 0))
+    body = b""
+    while size := int(file.readline(), 16):
+        body += file.read(size)
+        file.readline()
+    file.readline()
+    return body
+
+
+def opamp_answer(message: bytes, config: Json) -> bytes:
+    """The ServerToAgent that answers an AgentToServer. Raises ValueError for a message without an instance."""
+    instance = next((value for number, value in protobuf.fields(message) if number == 1), None)
+    if not isinstance(instance, bytes):
+        raise ValueError("an AgentToServer has the agent's instance in its first field")
+    text = json.dumps(config).encode()
+    return protobuf.server_to_agent(instance, CAPABILITIES, text, hashlib.sha256(text).digest())
+
+
 class OpampServer:
     """HyperDX's OpAMP: every message is answered with the remote configuration. `url` is the OPAMP_SERVER_URL."""
-
-    # AcceptsStatus, OffersRemoteConfig, AcceptsEffectiveConfig
-    CAPABILITIES = 0x1 | 0x2 | 0x4
 
     def __init__(self, config: Json) -> None:
         """`config` may be changed while it runs."""
@@ -191,40 +224,23 @@ class OpampServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self._body()
-                if (self.path, self.headers["Content-Type"]) != ("/v1/opamp", "application/x-protobuf"):
+                body = request_body(self.headers, self.rfile)
+                if (self.path, self.headers["Content-Type"]) != (OPAMP_PATH, OPAMP_TYPE):
                     self.send_error(415)
                     return
-                answer = outer._answer(body)
+                outer.messages += 1
+                answer = opamp_answer(body, outer.config)
                 self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Type", OPAMP_TYPE)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
-
-            def _body(self) -> bytes:
-                """The request's body, which opamp-go sends in chunks."""
-                if self.headers["Transfer-Encoding"] != "chunked":
-                    return self.rfile.read(int(self.headers["Content-Length"]))
-                body = b""
-                while size := int(self.rfile.readline(), 16):
-                    body += self.rfile.read(size)
-                    self.rfile.readline()
-                self.rfile.readline()
-                return body
 
             def log_message(self, format: str, *_arguments: object) -> None:
                 """Say nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def _answer(self, message: bytes) -> bytes:
-        self.messages += 1
-        instance = next(value for number, value in protobuf.fields(message) if number == 1)
-        assert isinstance(instance, bytes)
-        config = json.dumps(self.config).encode()
-        return protobuf.server_to_agent(instance, self.CAPABILITIES, config, hashlib.sha256(config).digest())
 
     @contextlib.contextmanager
     def running(self) -> Iterator[OpampServer]:
