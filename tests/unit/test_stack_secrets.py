@@ -41,6 +41,14 @@ def test_a_random_text_means_itself_everywhere_and_keeps_the_usual_rules(size: i
         assert re.search(".{16}", text) and not kinds.wrong("text", text, size, 16)
 
 
+@pytest.mark.parametrize("size", [23, 32])
+def test_a_random_password_has_a_special_character_too(size: int) -> None:
+    password = kinds.KINDS["password"].make(size)
+    assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]*\.[A-Za-z0-9]+", password) and len(password) == size
+    assert re.search("[a-z]", password) and re.search("[A-Z]", password) and re.search("[0-9]", password)
+    assert not kinds.wrong("password", password, size, 16)
+
+
 def test_a_random_key_has_the_form_its_reader_wants() -> None:
     key = kinds.KINDS["hex"].make(32)
     assert re.fullmatch("[0-9a-f]{64}", key) and not kinds.wrong("hex", key, 32, 16)

@@ -55,6 +55,12 @@ def _text(size: int) -> str:
             return text
 
 
+def _password(size: int) -> str:
+    # With a special character, for those who ask for one: the full stop has no meaning in those places either.
+    text = _text(size - 1)
+    return f"{text[: size // 2]}.{text[size // 2 :]}"
+
+
 def _wrong_text(value: str, _size: int, minimum: int) -> str:
     if not value.isprintable():
         return "has more than one line, or characters that cannot be printed"
@@ -96,6 +102,7 @@ def _without_spaces(value: str) -> str:
 KINDS: dict[str, Kind] = {
     # 62^22 is the first power over 2^128
     "text": Kind(22, "characters", _text, _wrong_text, str),
+    "password": Kind(23, "characters", _password, _wrong_text, str),
     "hex": Kind(MINIMUM_BYTES, "bytes", secrets.token_hex, _wrong_hex, str.lower),
     "base64": Kind(MINIMUM_BYTES, "bytes", _base64, _wrong_base64, _without_spaces),
 }

@@ -122,7 +122,7 @@ def declared(entries: Mapping[str, Any], values: Mapping[str, Any], text_length:
         for key in sorted(set(entry) - set(FIELDS)):
             problems.append(f"{name}: it has no {key!r}. There are {', '.join(FIELDS)}.")
         kind = entry.get("kind", "text")
-        size = _number(entry.get("size", text_length if kind == "text" else DEFAULT_BYTES))
+        size = _number(entry.get("size", text_length if kind in ("text", "password") else DEFAULT_BYTES))
         if kind not in KINDS:
             problems.append(f"{name}: its kind {kind!r} is none of {', '.join(KINDS)}.")
         elif size is None or size < KINDS[kind].smallest:
