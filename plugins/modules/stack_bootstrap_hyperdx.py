@@ -139,13 +139,13 @@ options:
         default: true
   sources:
     description:
-      - Sources of this connection, in HyperDX's form (C(DEFAULT_SOURCES)), without C(connection). C(logSourceId) and
-        its like hold names of sources. A source of this name that is there gets these fields, and keeps its others; a
-        field that is null or an empty text is taken away.
+      - Sources of this connection by their names, in HyperDX's form (C(DEFAULT_SOURCES)), without C(name) and
+        C(connection). C(logSourceId) and its like hold names of sources. A source of this name that is there gets these
+        fields, and keeps its others; a field that is null or an empty text is taken away.
+      - A source that is null is left alone, and references to it are left out.
       - Empty, the default, sources are left alone.
-    type: list
-    elements: dict
-    default: []
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -161,7 +161,7 @@ EXAMPLES = r"""
       username: hyperdx
       password_file: /opt/clickstack/secrets/clickhouse_reader_password
     sources:
-      - name: Logs
+      Logs:
         kind: log
         from: {databaseName: otel, tableName: otel_logs}
         timestampValueExpression: TimestampTime
@@ -251,7 +251,7 @@ def main() -> None:
                 "opamp_url": {"type": "str"},
                 "mongodb_uri_file": {"type": "path"},
                 "connection": {"type": "dict", "options": connection},
-                "sources": {"type": "list", "elements": "dict", "default": []},
+                "sources": {"type": "dict", "default": {}},
             },
             supports_check_mode=True,
         )

@@ -288,6 +288,7 @@ class HyperDX:
         self.environment = environment
         self.frontend = environment.get("FRONTEND_URL") or "http://localhost:8080"
         self._secret = (environment.get("EXPRESS_SESSION_SECRET") or PUBLIC_SECRET).encode()
+        self._authority = environment.get("NODE_EXTRA_CA_CERTS")
         self._collector = collector or hyperdx.Ports(4317, 4318, 24225, 13133, 8888, "0.0.0.0")
         self.store = Store(environment.get("MONGO_URI", ""))
         self.requests: list[str] = []
@@ -623,7 +624,8 @@ class HyperDX:
         if found.get("password"):
             headers["X-ClickHouse-Key"] = found["password"]
         try:
-            return _asked(found["host"], "POST", f"/{rest}?{urllib.parse.urlencode(query)}", request.body, headers)
+            target = f"/{rest}?{urllib.parse.urlencode(query)}"
+            return _asked(found["host"], "POST", target, request.body, headers, self._authority)
         except (OSError, http.client.HTTPException) as error:
             return answer(500, {"success": False, "error": str(error) or "Failed to connect to ClickHouse server"})
 
@@ -642,7 +644,7 @@ class HyperDX:
             "X-ClickHouse-Key": data.get("password") or "",
         }
         try:
-            said = _asked(host, "GET", "/?query=SELECT%201", b"", headers)
+            said = _asked(host, "GET", "/?query=SELECT%201", b"", headers, self._authority)
         except (OSError, http.client.HTTPException) as error:
             text = f"{error}, please check the host and credentials and try again."
             return answer(500, {"success": False, "error": text})
@@ -753,15 +755,17 @@ def kept_fields(data: Json) -> Json:
 _HOP_BY_HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "host"))
 
 
-def _asked(host: str, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """What another server says. Raises OSError and HTTPException."""
+def _asked(
+    host: str, method: str, target: str, body: bytes, headers: Mapping[str, str], authority: str | None = None
+) -> Answer:
+    """What another server says; `authority` is a file with one more that is trusted. Raises OSError, HTTPException."""
     parts = urllib.parse.urlsplit(host)
     assert parts.hostname
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         context = ssl.create_default_context()
-        if os.environ.get("NODE_EXTRA_CA_CERTS"):
-            context.load_verify_locations(os.environ["NODE_EXTRA_CA_CERTS"])
+        if authority:
+            context.load_verify_locations(authority)
         connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=30, context=context)
     else:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)

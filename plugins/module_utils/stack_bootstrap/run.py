@@ -66,7 +66,7 @@ class Team:
         self._options: Json = module.params
         self._check: bool = module.check_mode
         self._connection: Json | None = self._options["connection"]
-        self._sources: list[Json] = self._options["sources"]
+        self._sources = wanted.listed(self._options["sources"])
         self._secrets: dict[str, str] = {}
         self._done: list[str] = []
         self.result: Json = {
@@ -118,7 +118,7 @@ class Team:
             self._authentication()
         connections = self._api.get("/connections") if is_known and self._connection else []
         sources = self._api.get("/sources") if is_known and self._sources else []
-        problems = list(wanted.source_problems(self._sources, list(wanted.by_name(sources))))
+        problems = list(wanted.source_problems(self._options["sources"], wanted.by_name(sources)))
         if problems:
             raise Refused(*problems)
         connection = self._bring_connection(connections)
@@ -241,7 +241,7 @@ class Team:
         if not self._options["mongodb_uri_file"]:
             raise Refused(
                 f"{self._api.url}: collectors take data from everybody (collectorAuthenticationEnforced is false),"
-                " as HyperDX before 2.0 made its teams, and HyperDX has no route to change that. In mongosh, as a"
+                " as in teams that older versions made, and HyperDX has no route to change that. In mongosh, as a"
                 f" user that may write to HyperDX's database: {_ENFORCE}. Or give mongodb_uri_file, and this module"
                 " does it. Collectors learn of it by themselves; have the key in all senders before."
             )

@@ -10,7 +10,7 @@ Sources refer to each other by their names here, and by their ids in HyperDX, as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -36,28 +36,41 @@ def password_problems(password: str) -> list[str]:
     return found
 
 
-def source_problems(wanted: Sequence[Json], existing: Sequence[str] = ()) -> Iterator[str]:
-    """What is wrong with wanted sources, before HyperDX is asked.
+def listed(sources: Mapping[str, Any]) -> list[Json]:
+    """Return wanted sources with their names in them. Those that are None are left out, and references to them.
 
-    :param wanted: sources in HyperDX's form, with names in place of ids
+    :param sources: fields by the names of sources, or None in their place
+    """
+    left = {name for name, fields in sources.items() if fields is None}
+    return [
+        {"name": name, **{key: value for key, value in fields.items() if key not in REFERENCES or value not in left}}
+        for name, fields in sources.items()
+        if isinstance(fields, Mapping)
+    ]
+
+
+def source_problems(sources: Mapping[str, Any], existing: Collection[str] = ()) -> Iterator[str]:
+    """What is wrong with wanted sources, before anything is changed.
+
+    :param sources: fields by the names of sources, with names in place of ids; or None
     :param existing: names of further sources that they may refer to
     """
-    names = [str(source.get("name") or "") for source in wanted]
-    for at, source in enumerate(wanted):
-        label = names[at] or f"the {at + 1}. source"
-        if not names[at]:
-            yield f"{label}: it has no name."
-        elif names.index(names[at]) < at:
-            yield f"{label}: two sources have this name."
+    for name, fields in sources.items():
+        if fields is not None and not isinstance(fields, Mapping):
+            yield f"{name}: a source is a dictionary of its fields, or null to leave it alone."
+    wanted = listed(sources)
+    names = {source["name"] for source in wanted}.union(existing)
+    for source in wanted:
+        label = source["name"]
         if source.get("kind") not in KINDS:
             yield f"{label}: its kind is one of {', '.join(KINDS)}, not {source.get('kind')}."
         taken = [key for key in _OURS if key in source]
         if taken:
             yield f"{label}: {', '.join(taken)} cannot be given; a source belongs to the connection that is made here."
         for key in REFERENCES:
-            name = source.get(key)
-            if name and name not in names and name not in existing:
-                yield f"{label}: {key} is {name}, and there is no source of that name."
+            other = source.get(key)
+            if other and other not in names:
+                yield f"{label}: {key} is {other}, and there is no source of that name."
 
 
 def by_name(sources: Sequence[Json]) -> dict[str, Json]:
