@@ -11,16 +11,15 @@ module: stack_secrets_files
 short_description: Make secrets once, keep them in files, and rotate them
 version_added: 0.1.0
 description:
-  - Sees to it that each secret has a file in one directory, which only the user that reads it can read (mode 0400). A
-    file that is not there is made, with a random value or a declared one. A file that is there is kept; its owner and
-    mode are mended, its content is never changed.
+  - Sees to it that each secret has a file in one directory, which only the user that reads it can read (mode 0400).
+    A file that is not there is made, with a random value or a declared one. A file that is there is kept; its owner
+    and mode are mended, its content is never changed.
   - Random values are made on the host and never leave it. No value is in a result, a diff, a log or an argument of a
     process.
-  - A secret is rotated in three phases. V(stage) makes C(NAME.next); now its server is told to accept both.
-    V(promote) puts that in the place of C(NAME) and keeps the old one as C(NAME.previous); now its clients are
-    restarted, and the server is told to forget the old one. V(retire) removes C(NAME.previous). Each can be run
-    again, also after it was killed. P(hardened.clickstack.stack_secrets#role) and the playbook
-    C(hardened.clickstack.rotate) do all of it.
+  - A secret is rotated in three phases. V(stage) makes C(NAME.next); now its server is told to accept both. V(promote)
+    puts that in the place of C(NAME) and keeps the old one as C(NAME.previous); now its clients are restarted, and the
+    server is told to forget the old one. V(retire) removes C(NAME.previous). Each can be run again, also after it was
+    killed. P(hardened.clickstack.stack_secrets#role) and the playbook C(hardened.clickstack.rotate) do all of it.
   - Everything is judged first. It fails with all that is wrong, and has changed nothing then.
   - Files are written whole or not at all, and runs at the same time wait for each other.
 author:
@@ -43,15 +42,15 @@ options:
     required: true
   secrets:
     description:
-      - The secrets by name, which is the name of the file. Files of the directory that belong to none of them are
-        left alone.
+      - The secrets by name, which is the name of the file. Files of the directory that belong to none of them are left
+        alone.
       - C(owner) is the number of the user that reads it in its container, C(group) the number of its group (the same
         number if it is omitted).
       - C(kind) is C(text) if it is omitted, for passwords and the like. A random one has letters and digits alone, so
         that it means itself in URLs, XML, YAML and shells, with at least one small letter, one capital letter and one
-        digit. C(password) has a full stop in it as well, for programs that ask for a special character. C(hex) are
-        hexadecimal digits, always two for each byte of C(size). C(base64) has the form of C(openssl rand -base64), as
-        MongoDB's keyfile.
+        digit. C(password) has a full stop in it too, for programs that want a special character.
+        C(hex) are hexadecimal digits, always two for each byte of C(size). C(base64) has the form of
+        C(openssl rand -base64), as MongoDB's keyfile.
       - C(size) is the length of a random one, in characters for C(text) and C(password) (O(text_length) if it is
         omitted), in bytes before encoding for the others (32). Less than 128 bits are refused.
       - C(fixed) says why it cannot be rotated, as a sentence for the error. If omitted or empty, it can.

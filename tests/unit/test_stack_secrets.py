@@ -108,7 +108,7 @@ def problems(entries: dict[str, Any], **values: Any) -> str:
         ({"owner": -1}, "its owner must be a number"),
         ({"owner": 2**32 - 1}, "its owner must be a number"),
         ({"owner": 1, "group": "adm"}, "its group must be a number"),
-        ({"owner": 1, "kind": "uuid"}, "its kind 'uuid' is none of text, hex, base64"),
+        ({"owner": 1, "kind": "uuid"}, "its kind 'uuid' is none of text, password, hex, base64"),
         ({"owner": 1, "size": 21}, "its size 21 is no number from 22 characters on"),
         ({"owner": 1, "kind": "hex", "size": 15}, "its size 15 is no number from 16 bytes on"),
         ({"owner": 1, "size": 5000}, "more than 4096"),
