@@ -106,9 +106,12 @@ class ReplicaSet:
         return json.loads(self._file.read_text()) if self._file.exists() else None
 
     def hello(self, document: Json, context: Any, inherited: Any = HANDLERS["hello"]) -> Json:
-        """What a member says that is not initiated."""
+        """What a member says: before it is initiated, and then of the members that its configuration names."""
         answer: Json = inherited(document, context)
-        if self.config is None:
+        if self.config is not None:
+            members = [member["host"] for member in self.config["members"]]
+            answer.update(hosts=members, me=members[0], primary=members[0])
+        else:
             for key in ("setName", "setVersion", "hosts", "passives", "arbiters", "primary", "me", "electionId"):
                 answer.pop(key, None)
             answer.update(ismaster=False, isWritablePrimary=False, secondary=False, isreplicaset=True)
