@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from tests.sandbox import start
-from tests.sandbox.lab import Lab, Unavailable, busybox, images
+from tests.sandbox.lab import Lab, Unavailable, busybox, images, wheels
+from tests.sandbox.lab.stack import images as stack
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "extensions" / "molecule"
@@ -53,7 +54,7 @@ def test_scenario(name: str, engine: str, tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=1500,
             check=False,
         )
     assert done.returncode == 0, done.stdout
@@ -89,6 +90,8 @@ def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, lis
             pytest.skip(f"without Docker Engine {engine}: {reason}")
         for archive in IMAGES[PLATFORMS[scenario]["images"]]():
             host.load(archive)
+        if PLATFORMS[scenario]["images"] == "full_stack":
+            wheels.give(host)
         python = lab.folder / "untrusted-python"
         python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
         python.chmod(0o755)
@@ -96,6 +99,8 @@ def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, lis
         inventory[scenario] = {
             "hosts": {host.name: {"wan_ipv4": host.wan4, "wan_ipv6": host.wan6, "lan_ipv4": host.lan4}},
         }
+        # where hardened.clickstack.site and its like look for the stack
+        inventory["clickstack"] = {"hosts": {host.name: {}}}
         inventory["neighbours"] = {
             "hosts": {
                 "untrusted": {"ansible_python_interpreter": "/run/lab/untrusted-python"},
@@ -109,4 +114,4 @@ def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, lis
 
 
 PARTS = {"clickhouse": clickhouse, "docker": docker}
-IMAGES = {"busybox": lambda: [busybox.archive()], "clickstack": images.archives}
+IMAGES = {"busybox": lambda: [busybox.archive()], "clickstack": images.archives, "full_stack": stack.archives}
