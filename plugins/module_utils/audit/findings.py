@@ -278,8 +278,10 @@ def as_dict(finding: Finding) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """Return a text that is safe on a terminal and allowed in XML: line feeds stay, other control characters, marks that
-    change the direction of writing and lone surrogates are spelled out. What a stranger's server answers ends up here.
+    """Return a text that is safe on a terminal and allowed in XML, for what a stranger's server answers ends up here.
+
+    Line feeds stay. Other control characters, marks that change the direction of writing and lone surrogates are
+    spelled out.
 
     :param text: more than 2000 characters are cut
     """

@@ -24,7 +24,7 @@ def render(report: Report) -> str:
         for finding in areas[area]:
             suite.append(_case(finding))
     if report.notes:
-        ET.SubElement(suite, "system-out").text = "\n".join(report.notes)
+        ET.SubElement(root[-1], "system-out").text = "\n".join(report.notes)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
