@@ -14,7 +14,8 @@ description:
   - Holds what the audit's probes observed against a catalogue of controls. Each control has one finding, with the worst
     status of its probe's observations. A control whose probe said nothing could not be measured, which is an error and
     not a pass.
-  - Waivers accept findings until a day. What they cover does not fail the run, and stays in the reports with the reason.
+  - Waivers accept findings until a day. What they cover does not fail the run, and stays in the reports with its
+    reason.
   - Writes the findings as text, JSON, SARIF 2.1.0, JUnit XML and as one HTML page that asks the network for nothing.
     The reports carry the day and no time, so that the same findings of the same day make the same files.
   - Then it fails if there are findings as severe as O(fail_on).

@@ -148,7 +148,7 @@ def _repeated(entries: list[tuple[str, str, Any]]) -> Iterator[str]:
         first: dict[str, str] = {}
         for _area, place, entry in entries:
             value = entry.get(name) if isinstance(entry, dict) else None
-            if not _is_text(value):
+            if not isinstance(value, str) or not _is_text(value):
                 continue
             if value in first:
                 yield f"{place}: {name} {value} is taken already by {first[value]}."

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, hardened.clickstack contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From an Ansible task to the audit's reports: the only file here that knows AnsibleModule, and that reads and writes."""
+"""From an Ansible task to the audit's reports: here, and nowhere else in the report, is I/O and an AnsibleModule."""
 
 from __future__ import annotations
 

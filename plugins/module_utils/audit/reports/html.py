@@ -208,7 +208,7 @@ def _footer() -> ET.Element:
             {},
             "Measured by ",
             _node("code", {}, "hardened.clickstack.audit"),
-            ", which changes nothing. A control has the worst result of all that was looked at for it. What could not"
-            " be measured is not taken for passed. A waiver accepts a finding until a day, and leaves it in the report.",
+            ", which changes nothing. A control has the worst result of all that was looked at for it. What could"
+            " not be measured does not count as passed. A waiver accepts a finding until a day, and it stays in here.",
         ),
     )
