@@ -11,6 +11,7 @@ ship.)
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -120,7 +121,7 @@ def _notes(notes: Sequence[str]) -> Iterator[ET.Element]:
 def _first(failed: Sequence[Finding]) -> Iterator[ET.Element]:
     """The failed controls as a list of links, worst first."""
     if failed:
-        yield _node("h2", {}, "What to do, worst first")
+        yield _node("h2", {}, "Controls that are not met, worst first")
         yield _node(
             "ol",
             {"class": "first"},
@@ -175,17 +176,26 @@ def _finding(finding: Finding, is_open: bool) -> ET.Element:
     body = [_node("h3", {}, "Evidence"), _node("ul", {"class": "evidence"}, *map(_evidence, finding.evidence))]
     body += [_node("h3", {}, "Why it matters"), _node("p", {}, control.reason)]
     if control.remedy.collection:
-        body += [_node("h3", {}, "Remedy with hardened.clickstack"), _node("p", {}, control.remedy.collection)]
+        body += [
+            _node("h3", {}, "Remedy with hardened.clickstack"),
+            _node("p", {}, *_marked(control.remedy.collection)),
+        ]
     body += [_node("h3", {}, "Remedy by hand"), _node("p", {}, control.remedy.by_hand)]
-    sources = [f"{control.recommendation.page}: {control.recommendation.point}"]
-    sources += [f"{benchmark.name}, {benchmark.id}" for benchmark in control.benchmarks]
-    body.append(_node("p", {"class": "answers"}, f"Answers {'; '.join(sources)}."))
+    sources = [f"{control.recommendation.page} ({control.recommendation.point})"]
+    sources += [f"{benchmark.name} {benchmark.id}" for benchmark in control.benchmarks]
+    body.append(_node("p", {"class": "answers"}, f"Answers {', '.join(sources)}"))
     return _node(
         "details",
         attributes,
         _node("summary", {}, *_name(finding, is_link=False)),
         _node("div", {"class": "body"}, *body),
     )
+
+
+def _marked(text: str) -> Iterator[Node]:
+    """A remedy with the collection's own names in the type of code."""
+    for number, part in enumerate(re.split(r"\b((?:stack|compose|clickhouse)_[a-z0-9_]+)", text)):
+        yield _node("code", {}, part) if number % 2 else part
 
 
 def _evidence(one: Evidence) -> ET.Element:

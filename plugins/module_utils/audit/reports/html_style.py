@@ -73,7 +73,7 @@ code { font-family: var(--mono); font-size: .875em; }
 .filter { display: none; }
 @supports selector(:has(*)) {
   .filter {
-    display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; border: 0; padding: 0; margin: 2rem 0 0;
+    display: flex; flex-wrap: wrap; gap: .4rem .85rem; border: 0; padding: 0; margin: 2rem 0 0;
     font-size: .9rem;
   }
   .filter legend { font-weight: 600; padding: 0; float: left; margin-right: .4rem; }
@@ -86,10 +86,12 @@ details {
   border-radius: .4rem; margin: .6rem 0;
 }
 summary {
-  display: grid; grid-template-columns: 5rem 8rem 1fr; gap: .75rem; padding: .65rem 1rem; cursor: pointer;
+  display: grid; grid-template-columns: 5rem 8rem 1fr auto; gap: .75rem; padding: .65rem 1rem; cursor: pointer;
   list-style: none;
 }
 summary::-webkit-details-marker { display: none; }
+summary::after { content: "+"; color: var(--soft); grid-area: 1 / 4; }
+details[open] > summary::after { content: "\\2212"; }
 summary strong { font-weight: 600; }
 summary code { color: var(--soft); padding-top: .1em; }
 summary:hover strong { text-decoration: underline; text-underline-offset: .2em; text-decoration-thickness: 1px; }
@@ -118,6 +120,7 @@ footer {
 @media (max-width: 38rem) {
   body { padding-top: 1.5rem; }
   summary, .first li { grid-template-columns: auto 1fr; gap: .1rem .75rem; }
+  summary::after { display: none; }
   summary strong, .first a { grid-column: 1 / -1; }
 }
 @media print {
@@ -129,8 +132,9 @@ footer {
   }
   @page { margin: 16mm 14mm; }
   body { max-width: none; padding: 0; font-size: 10pt; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .filter { display: none; }
-  h2 { break-after: avoid; }
+  .filter, summary::after { display: none; }
+  h2, h3 { break-after: avoid; }
+  .tiles { grid-template-columns: repeat(8, 1fr); }
   summary { break-after: avoid; }
   .evidence li, .tiles, .first li { break-inside: avoid; }
   details:not([open]) { break-inside: avoid; }

@@ -56,7 +56,7 @@ def render(report: Report) -> str:
 
 def _rule(control: Control) -> Json:
     """The reportingDescriptor of a control (SARIF 3.49)."""
-    point = f"{control.recommendation.page}: {control.recommendation.point}"
+    point = f"{control.recommendation.page} ({control.recommendation.point})"
     benchmarks = [f"{benchmark.name} {benchmark.id}" for benchmark in control.benchmarks]
     remedies = [control.remedy.by_hand]
     if control.remedy.collection:
