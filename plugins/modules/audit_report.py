@@ -186,27 +186,64 @@ findings:
   description:
     - One for each control, those that fail first and the worst of them first, then what could not be measured, what is
       waived, what passes and what does not apply.
-    - RV(findings[].status) is what was measured, also if RV(findings[].waived).
   returned: when the inputs are good, also if the module fails by O(fail_on)
   type: list
   elements: dict
-  sample:
-    - id: CH-TLS-01
-      area: clickhouse
-      title: ClickHouse does not answer in plain text
-      severity: critical
-      reason: Who can read the network reads passwords and data.
-      recommendation: {page: "ClickStack: Going to Production", point: ClickHouse over TLS}
-      probe: clickhouse_plaintext
-      remedy: {collection: Leave stack_clickhouse_plaintext at its default., by_hand: Remove http_port and tcp_port.}
-      benchmarks: []
-      status: fail
-      waived: false
-      evidence:
+  contains:
+    id:
+      description: The control's id.
+      type: str
+      sample: CH-TLS-01
+    area:
+      description: Name of the catalogue's file that the control is from.
+      type: str
+      sample: clickhouse
+    title:
+      description: What the control asks for.
+      type: str
+      sample: ClickHouse does not answer in plain text
+    severity:
+      description: What it means if it fails, one of V(critical), V(high), V(medium) and V(low).
+      type: str
+      sample: high
+    reason:
+      description: Why it matters.
+      type: str
+      sample: Who can read the network reads passwords and data.
+    recommendation:
+      description: The public page and its point that the control answers.
+      type: dict
+      sample: {page: "ClickStack: Going to Production", point: "ClickHouse: TLS"}
+    probe:
+      description: Name of the probe that measures it.
+      type: str
+      sample: clickhouse_plaintext
+    remedy:
+      description: What to do with this collection (empty where it has nothing for it), and by hand.
+      type: dict
+      sample: {collection: Leave stack_clickhouse_plaintext at its default., by_hand: Remove http_port and tcp_port.}
+    benchmarks:
+      description: Entries of published benchmarks, by the benchmark's name with its version and the entry's id.
+      type: list
+      elements: dict
+      sample: [{name: CIS Docker 1.6.0, id: "5.9"}]
+    status:
+      description: What was measured, also if it is waived. One of V(fail), V(error), V(pass) and V(not_applicable).
+      type: str
+      sample: fail
+    waived:
+      description: Whether waivers cover all that fails or could not be measured.
+      type: bool
+      sample: false
+    evidence:
+      description: What was observed, worst first, with the waiver that covers it or null.
+      type: list
+      elements: dict
+      sample:
         - subject: ch-server 172.30.81.12:8123
           status: fail
           text: "GET /ping over plain HTTP was answered: Ok."
-          waiver: null
+          waiver: {reason: A reason, expires: "2027-01-31"}
 counts:
   description:
     - How many findings there are, how many fail, could not be measured, are waived, pass and do not apply, and how many

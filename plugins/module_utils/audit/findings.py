@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.catalogue import SEVERITIES, Control
@@ -298,7 +298,7 @@ def plain(text: str) -> str:
 
 def _day(value: Any) -> date | None:
     """The day of an ISO date (YYYY-MM-DD, as text or as YAML reads it), or nothing."""
-    if type(value) is date:
+    if isinstance(value, date) and not isinstance(value, datetime):
         return value
     text = str(value or "").strip()
     try:
