@@ -27,12 +27,20 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.o
     judged,
     listed,
     observe,
+    sentence,
 )
 
 ABSENT = "hardened_clickstack_audit"
 """A name that nothing has."""
 
-READONLY, UNKNOWN_TABLE, SYNTAX_ERROR, UNKNOWN_DATABASE, DATABASE_ALREADY_EXISTS, UNKNOWN_SETTING = 164, 60, 62, 81, 82, 115
+READONLY, UNKNOWN_TABLE, SYNTAX_ERROR, UNKNOWN_DATABASE, DATABASE_ALREADY_EXISTS, UNKNOWN_SETTING = (
+    164,
+    60,
+    62,
+    81,
+    82,
+    115,
+)
 UNKNOWN_USER, UNKNOWN_FUNCTION, UNKNOWN_DATABASE_ENGINE, UNACCEPTABLE_URL = 192, 46, 336, 491
 ACCESS_DENIED, CONSTRAINT_VIOLATION, QUERY_IS_PROHIBITED, DATABASE_ACCESS_DENIED = 497, 452, 392, 291
 AUTHENTICATION_FAILED, REQUIRED_PASSWORD, UNKNOWN_LOGIN, IP_NOT_ALLOWED, WRONG_PASSWORD = 516, 194, 192, 195, 193
@@ -212,7 +220,9 @@ def ingest_must_not(database: str) -> list[Attempt]:
         Attempt("TRUNCATE", f"CHECK GRANT TRUNCATE ON {name(database)}.*", is_check=True),
         Attempt("ALTER TABLE DELETE", f"ALTER TABLE {absent} DELETE WHERE 1", (UNKNOWN_TABLE, UNKNOWN_DATABASE)),
         Attempt("ALTER TABLE DROP COLUMN", f"ALTER TABLE {absent} DROP COLUMN x", (UNKNOWN_TABLE, UNKNOWN_DATABASE)),
-        Attempt("CREATE TABLE elsewhere", f"CREATE TABLE {name(ABSENT)}.t (x UInt8) ENGINE = Memory", (UNKNOWN_DATABASE,)),
+        Attempt(
+            "CREATE TABLE elsewhere", f"CREATE TABLE {name(ABSENT)}.t (x UInt8) ENGINE = Memory", (UNKNOWN_DATABASE,)
+        ),
         *_access(),
         *reads(),
     ]
@@ -255,7 +265,9 @@ def policies_in_use(database: str) -> str:
             " AND storage_policy != ''")  # fmt: skip
 
 
-URL_ATTEMPT = Attempt("url()", "EXPLAIN SELECT * FROM url('http://hardened-clickstack-audit.invalid/', 'CSV', 'x String')")
+URL_ATTEMPT = Attempt(
+    "url()", "EXPLAIN SELECT * FROM url('http://hardened-clickstack-audit.invalid/', 'CSV', 'x String')"
+)
 """Explained only, so nobody connects; the list of allowed hosts is checked all the same."""
 
 
@@ -272,7 +284,7 @@ def judge_logins(probe: str, subject: str, replies: Mapping[str, Reply], right: 
     inside = [label for label, reply in replies.items() if not reply.code]
     unknown = [label for label, reply in replies.items() if reply.code and reply.code not in NO_LOGIN]
     if inside:
-        return observe(probe, subject, FAIL, f"Logged in: {listed(inside)}. {said}.")
+        return observe(probe, subject, FAIL, f"Logged in: {listed(inside)}.")
     if unknown:
         return observe(probe, subject, ERROR, f"No answer that tells: {said}.")
     return observe(probe, subject, PASS, f"{right} {said}.")
@@ -288,21 +300,24 @@ def judge_attempts(
     """
     by_outcome: dict[str, list[str]] = {"allowed": [], "refused": [], "unknown": []}
     for attempt, reply in tried:
-        by_outcome[attempt.outcome(reply)].append(f"{attempt.label} ({reply.short})" if not attempt.is_check else attempt.label)
+        outcome = attempt.outcome(reply)
+        by_outcome[outcome].append(f"{attempt.label} ({reply.short})" if outcome == "unknown" else attempt.label)
     wrong = [f"allowed: {listed(by_outcome['allowed'], 12)}"] if by_outcome["allowed"] else []
     wrong += extra
     note = f" {note}" if note else ""
     if wrong:
-        return observe(probe, subject, FAIL, f"{'; '.join(wrong).capitalize()}.{note}")
+        return observe(probe, subject, FAIL, f"{sentence(wrong)}{note}")
     if not by_outcome["refused"]:
         return observe(probe, subject, ERROR, f"No answer that tells: {listed(by_outcome['unknown'])}.{note}")
     unknown = f" Could not be tried here: {listed(by_outcome['unknown'])}." if by_outcome["unknown"] else ""
-    labels = [attempt.label for attempt, reply in tried if attempt.outcome(reply) == "refused"]
-    return observe(probe, subject, PASS, f"Refused: {listed(labels, 20)}.{unknown}{note}")
+    return observe(probe, subject, PASS, f"Refused: {listed(by_outcome['refused'], 20)}.{unknown}{note}")
 
 
 def judge_ingest(
-    subject: str, must: Sequence[tuple[Attempt, Reply]], must_not: Sequence[tuple[Attempt, Reply]], others: Sequence[str]
+    subject: str,
+    must: Sequence[tuple[Attempt, Reply]],
+    must_not: Sequence[tuple[Attempt, Reply]],
+    others: Sequence[str],
 ) -> Json:
     """Return whether the collector's user can do its work, and nothing else.
 
@@ -313,7 +328,9 @@ def judge_ingest(
     if others:
         extra.append(f"it sees tables in {listed(others)}")
     works = [attempt.label for attempt, reply in must if attempt.outcome(reply) == "allowed"]
-    return judge_attempts("clickhouse_ingest_rights", subject, must_not, extra, f"It can: {listed(works) or 'nothing'}.")
+    return judge_attempts(
+        "clickhouse_ingest_rights", subject, must_not, extra, f"It can: {listed(works) or 'nothing'}."
+    )
 
 
 def judge_settings(subject: str, tried: Sequence[tuple[str, str, Reply]]) -> Json:
@@ -335,7 +352,11 @@ def judge_limits(subject: str, tried: Sequence[tuple[str, str, Reply]]) -> Json:
     :param tried: name, value, and the answer on SELECT 1 with it
     """
     lifted = [f"{setting}={value}" for setting, value, reply in tried if not reply.code]
-    unknown = [f"{setting}={value} ({reply.short})" for setting, value, reply in tried if reply.code and reply.code not in REFUSALS]
+    unknown = [
+        f"{setting}={value} ({reply.short})"
+        for setting, value, reply in tried
+        if reply.code and reply.code not in REFUSALS
+    ]
     if not lifted and unknown:
         return observe("clickhouse_reader_limits", subject, ERROR, f"No answer that tells: {listed(unknown)}.")
     return judged("clickhouse_reader_limits", subject, not lifted,
@@ -361,7 +382,9 @@ def judge_resources(subject: str, settings: Mapping[str, str], quota: Reply) -> 
             columns = [str(column["name"]) for column in document["meta"]]
             for row in document["data"]:
                 limits += [
-                    f"quota {column}={value}" for column, value in zip(columns, row) if column.startswith("max_") and value
+                    f"quota {column}={value}"
+                    for column, value in zip(columns, row)
+                    if column.startswith("max_") and value
                 ]
         except (ValueError, KeyError, TypeError):
             pass  # without a quota the profile alone counts
@@ -394,7 +417,9 @@ def judge_users(subject: str, users: Iterable[Sequence[Any]]) -> list[Json]:
     ]  # fmt: skip
 
 
-_MANAGING = re.compile(r"^(ALL|ACCESS MANAGEMENT|(CREATE|ALTER|DROP) (USER|ROLE|ROW POLICY|QUOTA|SETTINGS PROFILE)|ROLE ADMIN)$")
+_MANAGING = re.compile(
+    r"^(ALL|ACCESS MANAGEMENT|(CREATE|ALTER|DROP) (USER|ROLE|ROW POLICY|QUOTA|SETTINGS PROFILE)|ROLE ADMIN)$"
+)
 
 
 def judge_managers(
@@ -419,7 +444,9 @@ def judge_managers(
                   f"May manage access and are no administrators: {listed(wrong)}.")  # fmt: skip
 
 
-def judge_log(probe: str, subject: str, table: str, queries: Mapping[str, str], config: ElementTree.Element | None) -> Json:
+def judge_log(
+    probe: str, subject: str, table: str, queries: Mapping[str, str], config: ElementTree.Element | None
+) -> Json:
     """Return whether a log is written and kept for a set time.
 
     :param table: `query_log` or `session_log`
@@ -453,7 +480,9 @@ def judge_disks(
     lying = {str(disk) for policy, members in policies if policy in names for disk in members}
     plain = sorted(disk for disk in lying if not encrypted.get(disk, False))
     if not lying:
-        return observe("clickhouse_encrypted_disk", subject, ERROR, f"The disks of {listed(sorted(names))} are not known.")
+        return observe(
+            "clickhouse_encrypted_disk", subject, ERROR, f"The disks of {listed(sorted(names))} are not known."
+        )
     return judged("clickhouse_encrypted_disk", subject, not plain, f"Tables lie on {listed(sorted(lying))}, encrypted.",
                   f"Tables lie on {listed(plain)}, which is not encrypted.")  # fmt: skip
 

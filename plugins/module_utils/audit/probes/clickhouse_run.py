@@ -28,8 +28,6 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.c
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.logins import Login
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.observation import (
     ERROR,
-    FAIL,
-    NOT_APPLICABLE,
     PASS,
     Json,
     judged,
@@ -82,7 +80,10 @@ class _Server:
         self._host: str = options["host"]
         self._timeout: float = options["timeout"]
         self._label = f"{options['name']} {self._host}" if options["name"] else self._host
-        self._ports = {**clickhouse.PORTS, **{name: port for name, port in options["ports"].items() if port is not None}}
+        self._ports = {
+            **clickhouse.PORTS,
+            **{name: port for name, port in options["ports"].items() if port is not None},
+        }
         self._reader = logins.login(options["reader"], "reader")
         self._ingest = logins.login(options["ingest"], "ingest")
         self._admin = logins.login(options["admin"], "admin")
@@ -294,7 +295,9 @@ class _Server:
             **clickhouse.ADMIN,
             "used": clickhouse.policies_in_use(self._options["database"]),
         }
-        replies = dict(zip(statements, self._all(login, [(f"{text} FORMAT JSONCompact", {}) for text in statements.values()])))
+        replies = dict(
+            zip(statements, self._all(login, [(f"{text} FORMAT JSONCompact", {}) for text in statements.values()]))
+        )
         url = self._ask(login, clickhouse.URL_ATTEMPT.statement)
         refused = {name: reply for name, reply in replies.items() if reply.code}
         found: list[Json] = [clickhouse.judge_urls(subject, url)]
@@ -307,17 +310,39 @@ class _Server:
                 found.extend(judgement())
 
         judge(["users"], ADMIN_PROBES[:2], lambda: clickhouse.judge_users(subject, replies["users"].rows))
-        judge(["grants", "role_grants"], ["clickhouse_access_managers"], lambda: [
-            clickhouse.judge_managers(subject, replies["grants"].rows, replies["role_grants"].rows,
-                                      self._options["administrators"])])
+        judge(
+            ["grants", "role_grants"],
+            ["clickhouse_access_managers"],
+            lambda: [
+                clickhouse.judge_managers(
+                    subject, replies["grants"].rows, replies["role_grants"].rows, self._options["administrators"]
+                )
+            ],
+        )
         for table in ("query_log", "session_log"):
-            judge(["logs"], [f"clickhouse_{table}"], lambda table=table: [  # type: ignore[misc]
-                clickhouse.judge_log(f"clickhouse_{table}", subject, table, _pairs(replies["logs"].rows), self._config())])
+            judge(
+                ["logs"],
+                [f"clickhouse_{table}"],
+                lambda table=table: [  # type: ignore[misc]
+                    clickhouse.judge_log(
+                        f"clickhouse_{table}", subject, table, _pairs(replies["logs"].rows), self._config()
+                    )
+                ],
+            )
         if self._host.endswith(".clickhouse.cloud"):
-            found.append(observe("clickhouse_encrypted_disk", subject, PASS, "ClickHouse Cloud encrypts all data at rest."))
+            found.append(
+                observe("clickhouse_encrypted_disk", subject, PASS, "ClickHouse Cloud encrypts all data at rest.")
+            )
         else:
-            judge(["disks", "policies", "used"], ["clickhouse_encrypted_disk"], lambda: [
-                clickhouse.judge_disks(subject, replies["disks"].rows, replies["policies"].rows, replies["used"].rows)])
+            judge(
+                ["disks", "policies", "used"],
+                ["clickhouse_encrypted_disk"],
+                lambda: [
+                    clickhouse.judge_disks(
+                        subject, replies["disks"].rows, replies["policies"].rows, replies["used"].rows
+                    )
+                ],
+            )
         return found  # fmt: skip
 
     # -- the configuration --------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.o
     judged,
     listed,
     observe,
+    sentence,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.processes import parted
 
@@ -43,7 +44,9 @@ _IMAGES = (
 _SECRET_NAME = re.compile(
     r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|CREDENTIAL|KEY_HEX)", re.IGNORECASE
 )
-_NOT_SECRET_NAME = re.compile(r"(_FILE|_PATH|_DIR|_URL|_ENDPOINT|_TYPE|_TTL|_ENABLED|_SKIP)$|^CLICKHOUSE_SKIP", re.IGNORECASE)
+_NOT_SECRET_NAME = re.compile(
+    r"(_FILE|_PATH|_DIR|_URL|_ENDPOINT|_TYPE|_TTL|_ENABLED|_SKIP)$|^CLICKHOUSE_SKIP", re.IGNORECASE
+)
 _URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]+@", re.IGNORECASE)
 _JSON_PASSWORD = re.compile(r'"password"\s*:\s*"[^"]+"', re.IGNORECASE)
 _ADDABLE = {"CHOWN", "SETUID", "SETGID", "DAC_OVERRIDE", "NET_BIND_SERVICE"}
@@ -213,7 +216,7 @@ def _capabilities(one: Container) -> Json:
         wrong.append(f"it is given {listed(sorted(added - _ADDABLE))}")
     return judged("container_capabilities", one.name, not wrong,
                   f"All capabilities are dropped; added: {listed(sorted(added)) or 'none'}.",
-                  f"{'; '.join(wrong).capitalize()}.")  # fmt: skip
+                  sentence(wrong))  # fmt: skip
 
 
 def _capability(name: str) -> str:
@@ -267,7 +270,9 @@ def _docker_socket(one: Container) -> Json:
     mounted = [
         str(mount.get("Source"))
         for mount in one.inspected.get("Mounts") or ()
-        if re.search(r"(docker|containerd|podman|crio)\.sock$|^/var/run/?$|^/run/?$|^/$", str(mount.get("Source") or ""))
+        if re.search(
+            r"(docker|containerd|podman|crio)\.sock$|^/var/run/?$|^/run/?$|^/$", str(mount.get("Source") or "")
+        )
         and mount.get("Type") == "bind"
     ]
     return judged("container_docker_socket", one.name, not mounted, "No socket of a container engine is mounted.",
@@ -497,5 +502,3 @@ def judge_compose_files(found: Mapping[str, Sequence[str]]) -> list[Json]:
                f"Secrets are written out in it: {listed(sorted(set(names)))}.")
         for path, names in sorted(found.items())
     ]  # fmt: skip
-
-

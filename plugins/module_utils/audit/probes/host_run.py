@@ -53,6 +53,11 @@ def run(module: AnsibleModule) -> None:
     observations: list[Json] = []
     containers: list[Container] = []
     problem = ""
+    if not options["docker_socket"]:
+        evidence = "Nobody wants the containers of this host to be looked at."
+        observations = unmeasured((*CONTAINER_PROBES, *APP_PROBES, *COLLECTOR_PROBES), "host", evidence)
+        observations += _files([], [Path(path) for path in options["directories"]])
+        module.exit_json(changed=False, observations=observations, containers={})
     try:
         docker = _Docker(options["docker_socket"], options["timeout"])
         running = docker.get("/containers/json")
@@ -160,7 +165,9 @@ def _files(containers: Sequence[Container], directories: Sequence[Path]) -> list
             compose.add(Path(folder, ".env"))
         for mount in one.inspected.get("Mounts") or ():
             source = Path(str(mount.get("Source") or ""))
-            if mount.get("Type") == "bind" and (_KEY.search(source.name) or "/run/secrets/" in str(mount["Destination"])):
+            if mount.get("Type") == "bind" and (
+                _KEY.search(source.name) or "/run/secrets/" in str(mount["Destination"])
+            ):
                 watched.add(source)
     for directory in directories:
         if directory.is_dir():

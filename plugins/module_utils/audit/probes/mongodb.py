@@ -89,7 +89,9 @@ def judge_javascript(subject: str, reply: Reply) -> Json:
     if not reply.code:
         return observe(probe, subject, FAIL, "A query with $where is accepted: queries run JavaScript in the server.")
     is_about_it = re.search(r"where|script", reply.text, re.IGNORECASE)
-    if reply.code in (BAD_VALUE, JS_FAILURE) or (is_about_it and reply.code not in (UNAUTHORIZED, AUTHENTICATION_FAILED)):
+    if reply.code in (BAD_VALUE, JS_FAILURE) or (
+        is_about_it and reply.code not in (UNAUTHORIZED, AUTHENTICATION_FAILED)
+    ):
         return observe(probe, subject, PASS, f"A query with $where is refused: {reply.short}.")
     return observe(probe, subject, ERROR, f"A query with $where got no answer that tells: {reply.short}.")
 
@@ -117,10 +119,16 @@ def judge_sources(subject: str, users: Mapping[str, Sequence[Mapping[str, Any]]]
     :param elsewhere: the answer on HyperDX' login from this host instead of its container; None if it was not tried
     """
     probe = "mongodb_app_sources"
-    anywhere = [user for user, restrictions in users.items() if not any(one.get("clientSource") for one in restrictions)]
+    anywhere = [
+        user for user, restrictions in users.items() if not any(one.get("clientSource") for one in restrictions)
+    ]
     tried = f" HyperDX' login from this host: {elsewhere.short}." if elsewhere else ""
     if anywhere or (elsewhere and not elsewhere.code):
-        wrong = f"May log in from anywhere: {listed(anywhere)}." if anywhere else "HyperDX' user logs in from elsewhere too."
+        wrong = (
+            f"May log in from anywhere: {listed(anywhere)}."
+            if anywhere
+            else "HyperDX' user logs in from elsewhere too."
+        )
         return observe(probe, subject, FAIL, f"{wrong}{tried}")
     if users:
         return observe(probe, subject, PASS, f"Each of {len(users)} users has a clientSource.{tried}")
@@ -159,7 +167,9 @@ def judge_verbosity(subject: str, verbosity: Mapping[str, Any]) -> Json:
     :param verbosity: of the parameter logComponentVerbosity
     """
     component = verbosity.get("accessControl") or {}
-    levels = [level for level in (component.get("verbosity"), verbosity.get("verbosity")) if isinstance(level, (int, float))]
+    levels = [
+        level for level in (component.get("verbosity"), verbosity.get("verbosity")) if isinstance(level, (int, float))
+    ]
     level = max(levels, default=0)
     return judged("mongodb_log_verbosity", subject, level >= 1, f"accessControl is logged at {int(level)}.",
                   "accessControl is logged at the default level, which leaves out who logged in.")  # fmt: skip
@@ -182,7 +192,11 @@ def configured(text: str) -> Json:
         match = re.match(r"( *)([\w.]+):(?:\s+(.*?))?\s*$", line)
         if not match:
             continue
-        indent, key, value = len(match.group(1)), match.group(2), re.sub(r"(^|\s)#.*$", "", match.group(3) or "").strip()
+        indent, key, value = (
+            len(match.group(1)),
+            match.group(2),
+            re.sub(r"(^|\s)#.*$", "", match.group(3) or "").strip(),
+        )
         path = [one for one in path if one[0] < indent] + [(indent, key)]
         if value:
             words = {"true": True, "false": False}

@@ -110,7 +110,9 @@ class _Server:
         places = {"from this host": 0}
         if self._app.pid:
             places["from HyperDX' container"] = self._app.pid
-        replies = {place: self._inside(pid, lambda: self._ask(_User(), {"listDatabases": 1})) for place, pid in places.items()}
+        replies = {
+            place: self._inside(pid, lambda: self._ask(_User(), {"listDatabases": 1})) for place, pid in places.items()
+        }
         observations.append(mongodb.judge_anonymous(self._label, replies))
         is_open = not replies["from this host"].code
         return [*observations, *self._as_app(is_open), *self._as_admin(is_open)]
@@ -173,15 +175,22 @@ class _Server:
         user = self._app
         if is_open:
             # without access control it matters not who asks
-            reply = self._ask(_User(), {"find": _COLLECTION, "filter": {"$where": "true"}, "limit": 1}, user.database or "hyperdx")
+            reply = self._ask(
+                _User(), {"find": _COLLECTION, "filter": {"$where": "true"}, "limit": 1}, user.database or "hyperdx"
+            )
             wrong = "There is no access control: HyperDX, and everybody else, has all rights."
-            return [observe("mongodb_app_rights", self._label, FAIL, wrong), mongodb.judge_javascript(self._label, reply)]
+            return [
+                observe("mongodb_app_rights", self._label, FAIL, wrong),
+                mongodb.judge_javascript(self._label, reply),
+            ]
         problem = self._problem(user)
         if problem:
             status = {} if user.missing else {"status": ERROR}
             return unmeasured(APP_PROBES, self._label, problem, **status)
         if not user.name:
-            return unmeasured(APP_PROBES, self._label, "HyperDX' connection string has no user, so it cannot log in.", ERROR)
+            return unmeasured(
+                APP_PROBES, self._label, "HyperDX' connection string has no user, so it cannot log in.", ERROR
+            )
         subject = f"{user.name} on {self._label}"
 
         def work() -> list[Json]:
@@ -193,11 +202,16 @@ class _Server:
                     "users of admin": _answer(client, {"usersInfo": 1}),
                     "admin.system.users": _answer(client, {"find": "system.users", "limit": 1}),
                     "server parameters": _answer(client, {"getParameter": "*"}),
-                    "another database": _answer(client, {"find": _COLLECTION, "limit": 1}, f"{user.database or 'x'}_audit"),
+                    "another database": _answer(
+                        client, {"find": _COLLECTION, "limit": 1}, f"{user.database or 'x'}_audit"
+                    ),
                 }
                 where = _answer(client, {"find": _COLLECTION, "filter": {"$where": "true"}, "limit": 1}, user.database)
             roles = (status.document.get("authInfo") or {}).get("authenticatedUserRoles") or []
-            return [mongodb.judge_rights(subject, user.database, roles, tried), mongodb.judge_javascript(subject, where)]
+            return [
+                mongodb.judge_rights(subject, user.database, roles, tried),
+                mongodb.judge_javascript(subject, where),
+            ]
 
         try:
             return in_namespace(user.pid, work)
@@ -245,23 +259,46 @@ class _Server:
             else:
                 found.append(judgement(value))
 
-        judge("mongodb_mechanisms", "mechanisms", "authenticationMechanisms", "setParameter.authenticationMechanisms",
-              lambda value: mongodb.judge_mechanisms(
-                  subject, value if isinstance(value, list) else str(value).split(","), "authenticationMechanisms"))
-        judge("mongodb_localhost_exception", "localhost", "enableLocalhostAuthBypass", "setParameter.enableLocalhostAuthBypass",
-              lambda value: mongodb.judge_localhost(subject, value))
+        judge(
+            "mongodb_mechanisms",
+            "mechanisms",
+            "authenticationMechanisms",
+            "setParameter.authenticationMechanisms",
+            lambda value: mongodb.judge_mechanisms(
+                subject, value if isinstance(value, list) else str(value).split(","), "authenticationMechanisms"
+            ),
+        )
+        judge(
+            "mongodb_localhost_exception",
+            "localhost",
+            "enableLocalhostAuthBypass",
+            "setParameter.enableLocalhostAuthBypass",
+            lambda value: mongodb.judge_localhost(subject, value),
+        )
         level = configured.get("systemLog.component.accessControl.verbosity")
         said = asked["verbosity"].document or {}
         if "logComponentVerbosity" not in said and level is not None:
             found.append(mongodb.judge_verbosity(subject, {"accessControl": {"verbosity": level}}))
         else:
-            judge("mongodb_log_verbosity", "verbosity", "logComponentVerbosity", "", lambda value: mongodb.judge_verbosity(subject, value))
-        replica_set = str((asked["hello"].document or {}).get("setName") or configured.get("replication.replSetName") or "")
+            judge(
+                "mongodb_log_verbosity",
+                "verbosity",
+                "logComponentVerbosity",
+                "",
+                lambda value: mongodb.judge_verbosity(subject, value),
+            )
+        replica_set = str(
+            (asked["hello"].document or {}).get("setName") or configured.get("replication.replSetName") or ""
+        )
         options = (asked["options"].document or {}).get("parsed")
         if options is None and configured:
-            options = {"security": {name: configured.get(f"security.{name}") for name in ("keyFile", "clusterAuthMode")}}
+            options = {
+                "security": {name: configured.get(f"security.{name}") for name in ("keyFile", "clusterAuthMode")}
+            }
         if options is None and replica_set:
-            found += unmeasured(["mongodb_keyfile"], subject, f"It does not say its options: {asked['options'].short}.", ERROR)
+            found += unmeasured(
+                ["mongodb_keyfile"], subject, f"It does not say its options: {asked['options'].short}.", ERROR
+            )
         else:
             found.append(mongodb.judge_keyfile(subject, replica_set, (options or {}).get("security") or {}))
         elsewhere = None
@@ -272,7 +309,9 @@ class _Server:
             if self._app.name and self._app.pid and not self._problem(self._app):
                 elsewhere = self._ask(self._app, {"connectionStatus": 1}, self._app.source)
             if not users and elsewhere is None:
-                found += unmeasured(["mongodb_app_sources"], subject, self._admin.missing or "The users cannot be read.")
+                found += unmeasured(
+                    ["mongodb_app_sources"], subject, self._admin.missing or "The users cannot be read."
+                )
             else:
                 found.append(mongodb.judge_sources(subject, users, elsewhere))
         return found  # fmt: skip
@@ -296,7 +335,9 @@ class _Server:
         for one in processes.descendants(pid, processes.children()) if pid else ():
             try:
                 arguments = Path(f"/proc/{one}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-                place = next((arguments[i + 1] for i, text in enumerate(arguments[:-1]) if text in ("--config", "-f")), "")
+                place = next(
+                    (arguments[i + 1] for i, text in enumerate(arguments[:-1]) if text in ("--config", "-f")), ""
+                )
                 if place.startswith("/"):
                     return mongodb.configured(Path(f"/proc/{one}/root{place}").read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError):

@@ -70,7 +70,9 @@ class _Vantage:
             observations += outside.judge_ports(address, states, declared)
             self._states[address] = states
         if not self._options["addresses"]:
-            observations += unmeasured(("ports_undeclared", *outside.PORTS), "host", "No address of the host was given.")
+            observations += unmeasured(
+                ("ports_undeclared", *outside.PORTS), "host", "No address of the host was given."
+            )
         is_team, about_hyperdx = self._hyperdx()
         return observations + about_hyperdx + self._collector(is_team)
 
@@ -110,7 +112,9 @@ class _Vantage:
             secure = Web(address, port, True, self._name, self._timeout)
             answer = secure.ask("GET", "/") if measured.is_tls else Answer(0, "nobody speaks TLS here")
             if measured.is_tls and answer.status:
-                observations.append(observe("hyperdx_https", subject, PASS, f"HTTPS is spoken: GET / says {answer.status}."))
+                observations.append(
+                    observe("hyperdx_https", subject, PASS, f"HTTPS is spoken: GET / says {answer.status}.")
+                )
                 web = secure
             else:
                 observations.append(observe("hyperdx_https", subject, FAIL, f"No HTTPS: {answer.body}."))
@@ -198,7 +202,12 @@ def _judge_tls(subject: str, is_tls: bool, answer: Answer, is_team: bool | None)
     if is_tls:
         return observe("otlp_tls", subject, PASS, "TLS is spoken.")
     if answer.status:
-        return observe("otlp_tls", subject, FAIL, f"OTLP is spoken in plain text ({answer.status}): keys and telemetry can be read.")
+        return observe(
+            "otlp_tls",
+            subject,
+            FAIL,
+            f"OTLP is spoken in plain text ({answer.status}): keys and telemetry can be read.",
+        )
     if is_team is False:
         return observe("otlp_tls", subject, NOT_APPLICABLE,
                        f"Nobody answers ({answer.body}): the collector listens when HyperDX' first user is registered.")  # fmt: skip

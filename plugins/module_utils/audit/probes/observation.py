@@ -64,3 +64,9 @@ def listed(items: Iterable[Any], limit: int = 8) -> str:
     texts = [str(item) for item in items]
     rest = len(texts) - limit
     return ", ".join(texts[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """Return parts as one sentence, with semicolons between them."""
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "."

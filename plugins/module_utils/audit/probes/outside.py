@@ -128,7 +128,9 @@ def judge_registration(subject: str, path: str, answer: Answer) -> Json:
     found = document(answer)
     is_there = found.get("isTeamExisting") if isinstance(found, dict) else None
     if is_there is True:
-        return observe("hyperdx_registration", subject, PASS, f"GET {path}: isTeamExisting is true, so /register is closed.")
+        return observe(
+            "hyperdx_registration", subject, PASS, f"GET {path}: isTeamExisting is true, so /register is closed."
+        )
     if is_there is False:
         return observe("hyperdx_registration", subject, FAIL,
                        f"GET {path}: isTeamExisting is false, so the first visitor can register and owns this HyperDX.")  # fmt: skip
@@ -164,11 +166,17 @@ def judge_otlp(subject: str, answer: Answer, is_team: bool | None) -> Json:
     :param is_team: whether HyperDX has a team, before which its collector does not listen; None if unknown
     """
     if answer.status in REFUSED_STATUSES:
-        return observe("otlp_unauthenticated", subject, PASS, f"An empty request without a key is refused ({answer.status}).")
+        return observe(
+            "otlp_unauthenticated", subject, PASS, f"An empty request without a key is refused ({answer.status})."
+        )
     if not answer.status:
         if is_team is False:
-            return observe("otlp_unauthenticated", subject, NOT_APPLICABLE,
-                           f"Nobody answers ({answer.body}): the collector listens when HyperDX' first user is registered.")
+            return observe(
+                "otlp_unauthenticated",
+                subject,
+                NOT_APPLICABLE,
+                f"Nobody answers ({answer.body}): the collector listens when HyperDX' first user is registered.",
+            )
         return observe("otlp_unauthenticated", subject, ERROR,
                        f"The port is open, but nobody answers ({answer.body}): either the collector is not up, or HyperDX has"
                        " no team yet.")  # fmt: skip
@@ -193,7 +201,9 @@ def grpc_request(authority: str, is_tls: bool) -> bytes:
     for name, value in (("content-type", "application/grpc"), ("te", "trailers")):
         fields += b"\x00" + _text(name) + _text(value)
     message = b"\0" * 5
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"") + _frame(1, 4, 1, fields) + _frame(0, 1, 1, message)
+    return (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"") + _frame(1, 4, 1, fields) + _frame(0, 1, 1, message)
+    )
 
 
 def _text(text: str) -> bytes:
