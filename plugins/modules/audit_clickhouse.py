@@ -94,8 +94,8 @@ options:
         type: int
   ca_file:
     description:
-      - The authority that its certificate comes from, in PEM.
-      - If omitted, those of the operating system.
+      - The authority that its certificate comes from, in PEM, on the host that the module runs on.
+      - If omitted, or if the file is not there, those of the operating system.
     type: path
   validate_certs:
     description:

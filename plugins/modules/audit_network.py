@@ -79,7 +79,7 @@ options:
   ca_file:
     description:
       - The authority that HyperDX' certificate comes from, in PEM, on the host that the module runs on.
-      - If omitted, those of the operating system.
+      - If omitted, or if the file is not there, those of the operating system.
     type: path
   otlp_ca_file:
     description:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import ssl
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.c
     Web,
     attempt_all,
     in_namespace,
+    resolved,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.logins import Login
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.observation import (
@@ -77,9 +77,11 @@ class _Server:
 
     def __init__(self, options: Json) -> None:
         self._options = options
-        self._host: str = options["host"]
+        # names are resolved here: a container's network namespace may have another resolver
+        self._host: str = resolved(options["host"])
         self._timeout: float = options["timeout"]
-        self._label = f"{options['name']} {self._host}" if options["name"] else self._host
+        given = options["host"]
+        self._label = f"{options['name']} {given}" if options["name"] not in ("", given) else given
         self._ports = {
             **clickhouse.PORTS,
             **{name: port for name, port in options["ports"].items() if port is not None},
@@ -195,16 +197,16 @@ class _Server:
 
     def _use(self, endpoint: tls.Endpoint, is_trusted: bool) -> None:
         """Take HTTPS for the logins, verified if it can be."""
-        context = ssl.create_default_context(cafile=self._options["ca_file"] or None) if is_trusted else None
-        if context:
-            context.check_hostname = bool(endpoint.name)
+        context = tls.verified(self._options["ca_file"] or "", endpoint.name) if is_trusted else None
         self._is_safe = is_trusted
         self._web = Web(self._host, endpoint.port, True, endpoint.name, self._timeout, context)
 
     def _look_at_logins(self) -> tuple[list[Json], bool]:
         """Logins that must fail, from here and from the containers; and whether `default` came in from here."""
         places: dict[str, int] = {"this host": 0}
-        places.update({f"the container of {one.user}": one.pid for one in (self._reader, self._ingest) if one.pid})
+        for who, login in (("HyperDX'", self._reader), ("the collector's", self._ingest)):
+            if login.pid:
+                places[f"{who} container"] = login.pid
         default: dict[str, Reply] = {}
         known: dict[str, Reply] = {}
         pairs = [("default", ""), *clickhouse.SHIPPED]
@@ -329,7 +331,7 @@ class _Server:
                     )
                 ],
             )
-        if self._host.endswith(".clickhouse.cloud"):
+        if self._options["host"].endswith(".clickhouse.cloud"):
             found.append(
                 observe("clickhouse_encrypted_disk", subject, PASS, "ClickHouse Cloud encrypts all data at rest.")
             )

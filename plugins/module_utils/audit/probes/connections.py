@@ -131,6 +131,14 @@ def unverified() -> ssl.SSLContext:
     return context
 
 
+def resolved(host: str) -> str:
+    """Return the first address of a host; the name itself if it has none that is known here."""
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        return host
+
+
 def said(error: BaseException) -> str:
     """Return what an error of the network says, in a few words."""
     if isinstance(error, (socket.timeout, TimeoutError)):

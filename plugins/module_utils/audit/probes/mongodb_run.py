@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.c
     OPEN,
     attempt_all,
     in_namespace,
+    resolved,
 )
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.mongodb import Reply
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.observation import (
@@ -79,8 +82,10 @@ class _Server:
 
     def __init__(self, options: Json) -> None:
         self._options = options
-        self._endpoint = tls.Endpoint(options["host"], options["port"], options["name"], options["timeout"])
-        self._label = f"{options['name']} {self._endpoint.where}" if options["name"] else self._endpoint.where
+        # names are resolved here: a container's network namespace may have another resolver
+        self._endpoint = tls.Endpoint(resolved(options["host"]), options["port"], options["name"], options["timeout"])
+        where = f"{options['host']}:{options['port']}"
+        self._label = f"{options['name']} {where}" if options["name"] not in ("", options["host"]) else where
         uri = _uri(options["app"] or {})
         self._app = _user(uri, (options["app"] or {}).get("pid") or 0)
         admin = logins.login(options["admin"], "admin")
@@ -101,18 +106,21 @@ class _Server:
             tls.judge_certificate("mongodb_certificate", self._label, self._measured, self._endpoint.name,
                                   self._options["certificate_days"], self._today),
         ]  # fmt: skip
+        without_tls = [probe for probe in ALL_PROBES if probe not in TLS_PROBES]
         if not HAS_PYMONGO:
             reason = "python3-pymongo is missing on the host that the probe runs on; install it there."
-            probes = [probe for probe in ALL_PROBES if probe not in TLS_PROBES]
-            return [*observations, *unmeasured(probes, self._label, reason, ERROR)]
-        plain = self._ask(_User(), {"ping": 1}, is_tls=False)
-        observations.append(mongodb.judge_plaintext(self._label, plain))
+            return [*observations, *unmeasured(without_tls, self._label, reason, ERROR)]
         places = {"from this host": 0}
         if self._app.pid:
             places["from HyperDX' container"] = self._app.pid
-        replies = {
-            place: self._inside(pid, lambda: self._ask(_User(), {"listDatabases": 1})) for place, pid in places.items()
-        }
+        with ThreadPoolExecutor(len(places) + 1) as pool:
+            ping = pool.submit(self._ask, _User(), {"ping": 1}, "admin", False)
+            tasks = {place: pool.submit(self._ask_from, pid, {"listDatabases": 1}) for place, pid in places.items()}
+            plain, replies = ping.result(), {place: task.result() for place, task in tasks.items()}
+        if all(reply.code < 0 for reply in (plain, *replies.values())):
+            reason = f"This is no MongoDB, or it wants a client's certificate: {replies['from this host'].short}."
+            return [*observations, *unmeasured(without_tls, self._label, reason, ERROR)]
+        observations.append(mongodb.judge_plaintext(self._label, plain))
         observations.append(mongodb.judge_anonymous(self._label, replies))
         is_open = not replies["from this host"].code
         return [*observations, *self._as_app(is_open), *self._as_admin(is_open)]
@@ -136,7 +144,7 @@ class _Server:
             else:
                 # the name was verified when the certificate was; the driver would verify the address
                 options["tlsAllowInvalidHostnames"] = True
-                if self._options["ca_file"]:
+                if os.path.exists(self._options["ca_file"] or ""):
                     options["tlsCAFile"] = self._options["ca_file"]
         if user.name:
             options.update(username=user.name, password=user.password, authSource=user.source)
@@ -152,12 +160,12 @@ class _Server:
             with self._client(user, is_tls) as client:
                 return _answer(client, command, database)
         except PyMongoError as error:
-            return Reply(-1, str(error))
+            return Reply(-1, _said(error))
 
-    @staticmethod
-    def _inside(pid: int, work: Callable[[], Any]) -> Any:
+    def _ask_from(self, pid: int, command: Json) -> Reply:
+        """The answer on a command without a login, from a process' network namespace."""
         try:
-            return in_namespace(pid, work)
+            return in_namespace(pid, lambda: self._ask(_User(), command))
         except OSError as error:
             return Reply(-1, str(error))
 
@@ -353,7 +361,12 @@ def _answer(client: Any, command: Json, database: str = "admin") -> Reply:
     except OperationFailure as error:
         return Reply(error.code or 1, str((error.details or {}).get("errmsg") or error))
     except PyMongoError as error:
-        return Reply(-1, str(error))
+        return Reply(-1, _said(error))
+
+
+def _said(error: Exception) -> str:
+    """What the driver says, without the state of its topology."""
+    return str(error).partition(", Timeout:")[0]
 
 
 def _uri(options: Json) -> str:

@@ -216,13 +216,15 @@ def examine(endpoint: Endpoint, authority: str = "") -> Measured:
     return Measured(protocols, untrusted, not_after)
 
 
-def speaks_tls(endpoint: Endpoint) -> bool:
-    """Return whether a port speaks TLS 1.2 or newer: one handshake."""
-    try:
-        with _connect(endpoint) as raw, unverified().wrap_socket(raw, server_hostname=endpoint.name or None):
-            return True
-    except OSError:
-        return False
+def verified(authority: str, name: str) -> ssl.SSLContext:
+    """Return a context that verifies certificates. Raises OSError where the file is no authority's.
+
+    :param authority: file with it, in PEM; the system's count if it is empty or not there
+    :param name: what the certificate must be valid for; empty for any
+    """
+    context = ssl.create_default_context(cafile=authority if os.path.exists(authority) else None)
+    context.check_hostname = bool(name)
+    return context
 
 
 def _connect(endpoint: Endpoint) -> socket.socket:
@@ -262,14 +264,11 @@ def _verify(endpoint: Endpoint, authority: str) -> tuple[str, datetime.datetime 
     """What verifying the certificate came to, and until when it is valid."""
     untrusted = ""
     try:
-        trusting = ssl.create_default_context(cafile=authority or None)
-        trusting.check_hostname = bool(endpoint.name)
+        trusting = verified(authority, endpoint.name)
         with _connect(endpoint) as raw, trusting.wrap_socket(raw, server_hostname=endpoint.name or None):
             pass
     except ssl.SSLCertVerificationError as error:
         untrusted = error.verify_message
-    except FileNotFoundError:
-        untrusted = f"there is no authority's certificate at {authority}"
     except (OSError, ValueError) as error:
         untrusted = said(error)
     try:
