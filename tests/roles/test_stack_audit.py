@@ -57,8 +57,8 @@ class Seen:
 def probe(capsys: pytest.CaptureFixture[str]) -> Callable[..., Seen]:
     """Run a probe's module in this process: probe("network", addresses=[...])."""
 
-    def run(name: str, **options: Any) -> Seen:
-        module = importlib.import_module(f"{MODULES}.audit_{name}")
+    def run(which: str, **options: Any) -> Seen:
+        module = importlib.import_module(f"{MODULES}.audit_{which}")
         capsys.readouterr()
         with patch_module_args(options), pytest.raises(SystemExit):
             module.main()
@@ -157,7 +157,7 @@ LOOSENED = {
     "GRANT ALTER UPDATE, ALTER DELETE ON otel.* TO otel_writer": ("clickhouse_ingest_rights", "ALTER TABLE DELETE"),
     "GRANT DROP TABLE ON otel.* TO otel_writer": ("clickhouse_ingest_rights", "DROP TABLE"),
     "GRANT SELECT ON system.users TO otel_reader": ("clickhouse_reader_scope", "system.users"),
-    "GRANT URL ON *.* TO otel_reader": ("clickhouse_reader_scope", "url()"),
+    "GRANT CREATE TEMPORARY TABLE, URL ON *.* TO otel_reader": ("clickhouse_reader_scope", "url()"),
     "GRANT SELECT ON payroll.* TO otel_reader": ("clickhouse_reader_scope", "payroll"),
     "GRANT CREATE USER ON *.* TO otel_writer": ("clickhouse_access_managers", "otel_ingest"),
     "CREATE USER eve IDENTIFIED WITH plaintext_password BY 'x' HOST IP '10.0.0.1'": ("clickhouse_user_authentication", "eve"),
@@ -236,7 +236,7 @@ def test_mongodb_as_stack_mongodb_leaves_it(
     (tmp_path / "root").write_text("root-password")
     with MongoDB(tmp_path / "data", pem=pem, superuser=("root", tmp_path / "root")) as server:
         given = mongodb(server, tmp_path, ca_file=str(authority.ca))
-        admin = server.client("root", "root-password", tls=True, tlsCAFile=str(authority.ca))["admin"]
+        admin = server.client("root", "root-password", tls=True, tlsInsecure=True)["admin"]
         here = [{"clientSource": ["127.0.0.1"]}]
         roles = [{"role": "userAdminAnyDatabase", "db": "admin"}, {"role": "clusterMonitor", "db": "admin"}]
         admin.command("createUser", "clickstack_admin", pwd=MONGO_ADMIN, roles=roles, authenticationRestrictions=here)
@@ -293,10 +293,11 @@ class Web(threading.Thread):
         try:
             channel.settimeout(5)
             with self._context.wrap_socket(channel, server_side=True) if self._context else channel as stream:
-                lines = stream.recv(65536).decode("latin-1").split("\r\n")
-                if not lines[0]:
-                    return
-                method, path, _version = lines[0].split(" ")
+                head, _end, rest = stream.recv(65536).partition(b"\r\n\r\n")
+                size = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
+                while len(rest) < size:
+                    rest += stream.recv(65536)
+                method, path, _version = head.decode("latin-1").split("\r\n")[0].split(" ")
                 self.seen.append(f"{method} {path}")
                 status, _space, body = self._answers.get(path, "404 ").partition(" ")
                 header, _bar, body = body.rpartition("|")
@@ -368,11 +369,8 @@ def test_hyperdx_and_the_collector_without_protection(tmp_path: Path, probe: Cal
     assert "accepts TLS 1.0 and TLS 1.1" in seen.text("hyperdx_tls_protocols")
 
 
-def test_who_does_not_answer_is_no_pass(probe: Callable[..., Seen]) -> None:
-    # of documentation's network: there is no way to it, or silence
-    seen = probe("network", **outside(addresses=["192.0.2.1"], timeout=1))
-    assert seen.all("ports_undeclared", "ports_databases", "port_opamp") == {"error"}
-    # a port that is open, and nobody behind it, as when Docker publishes what does not listen
+def test_a_port_with_nobody_behind_it_is_no_pass(probe: Callable[..., Seen]) -> None:
+    # as when Docker publishes what does not listen
     with Web({}) as silent:
         seen = probe("network", **outside(otlp_grpc_port=silent.port, otlp_http_port=0, https_port=0))
     assert seen["otlp_unauthenticated"] == "error" and "nobody answers" in seen.text("otlp_unauthenticated")

@@ -213,7 +213,7 @@ class _Server:
 
         def knock() -> list[Reply]:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                return list(pool.map(lambda pair: self._query(*pair, "SELECT 1"), pairs))
+                return list(pool.map(lambda pair: self._query(pair[0], pair[1], "SELECT 1"), pairs))
 
         for place, pid in places.items():
             try:

@@ -107,7 +107,7 @@ class _Vantage:
         plain_address, plain_port = self._first([8080, 8000])
         if address:
             endpoint = tls.Endpoint(address, port, self._name, self._timeout)
-            measured = tls.examine(endpoint, self._options["ca_file"])
+            measured = tls.examine(endpoint, self._options["ca_file"] or "")
             subject = endpoint.where
             secure = Web(address, port, True, self._name, self._timeout)
             answer = secure.ask("GET", "/") if measured.is_tls else Answer(0, "nobody speaks TLS here")
@@ -172,7 +172,7 @@ class _Vantage:
             if not address:
                 continue
             endpoint = tls.Endpoint(address, port, self._options["otlp_name"] or self._name, self._timeout)
-            measured = tls.examine(endpoint, self._options["otlp_ca_file"] or self._options["ca_file"])
+            measured = tls.examine(endpoint, self._options["otlp_ca_file"] or self._options["ca_file"] or "")
             subject = f"{endpoint.where} (OTLP/{'gRPC' if is_grpc else 'HTTP'})"
             answer = self._export(endpoint, measured.is_tls, is_grpc)
             observations.append(_judge_tls(subject, measured.is_tls, answer, is_team))

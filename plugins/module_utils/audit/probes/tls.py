@@ -202,18 +202,17 @@ def judge_certificate(
 
 
 def examine(endpoint: Endpoint, authority: str = "") -> Measured:
-    """Return what a port says when TLS is spoken to it. Takes one to two timeouts where nobody answers.
+    """Return what a port says when TLS is spoken to it. Takes one timeout where nobody answers.
 
     :param endpoint: the port
     :param authority: file with the authority that its certificate must come from, in PEM; empty for the system's
     """
-    with ThreadPoolExecutor(len(OLD) + len(NEW) + 1) as pool:
+    with ThreadPoolExecutor(len(OLD) + len(NEW) + 2) as pool:
         work = {name: pool.submit(_offer_old, endpoint, version) for name, version in OLD.items()}
         work.update({name: pool.submit(_offer_new, endpoint, version) for name, version in NEW.items()})
-        verified = pool.submit(_verify, endpoint, authority)
+        verification, end = pool.submit(_untrusted, endpoint, authority), pool.submit(_end, endpoint)
         protocols = {name: task.result() for name, task in work.items()}
-        untrusted, not_after = verified.result()
-    return Measured(protocols, untrusted, not_after)
+        return Measured(protocols, verification.result(), end.result())
 
 
 def verified(authority: str, name: str) -> ssl.SSLContext:
@@ -260,19 +259,22 @@ def _offer_new(endpoint: Endpoint, version: ssl.TLSVersion) -> str:
         return f"{SILENT} ({said(error)})"
 
 
-def _verify(endpoint: Endpoint, authority: str) -> tuple[str, datetime.datetime | None]:
-    """What verifying the certificate came to, and until when it is valid."""
-    untrusted = ""
+def _untrusted(endpoint: Endpoint, authority: str) -> str:
+    """Why a client does not trust the certificate; empty if it does."""
     try:
-        trusting = verified(authority, endpoint.name)
-        with _connect(endpoint) as raw, trusting.wrap_socket(raw, server_hostname=endpoint.name or None):
-            pass
+        context = verified(authority, endpoint.name)
+        with _connect(endpoint) as raw, context.wrap_socket(raw, server_hostname=endpoint.name or None):
+            return ""
     except ssl.SSLCertVerificationError as error:
-        untrusted = error.verify_message
+        return error.verify_message
     except (OSError, ValueError) as error:
-        untrusted = said(error)
+        return said(error)
+
+
+def _end(endpoint: Endpoint) -> datetime.datetime | None:
+    """Until when the certificate is valid, whether it is trusted or not; None without one."""
     try:
         with _connect(endpoint) as raw, unverified().wrap_socket(raw, server_hostname=endpoint.name or None) as secure:
-            return untrusted, end_of(secure.getpeercert(binary_form=True) or b"")
+            return end_of(secure.getpeercert(binary_form=True) or b"")
     except (OSError, ValueError):
-        return untrusted, None
+        return None
