@@ -206,7 +206,13 @@ def main() -> None:
         numbers = [*map(int, options["version"].split(".")), 0]
         return {**inherited(document, context), "version": options["version"], "versionArray": numbers}
 
+    def get_command_line(document: Json, context: Any, inherited: Any = HANDLERS.get("getCmdLineOpts")) -> Any:
+        if "config" in options:
+            return {"argv": ["mongod"], "parsed": options["config"], "ok": 1.0}
+        return inherited(document, context)
+
     HANDLERS.update(
+        getCmdLineOpts=get_command_line,
         buildInfo=build_info,
         buildinfo=build_info,
         createUser=create_user,

@@ -108,7 +108,6 @@ CONFIG_XML = """<clickhouse>
     <mark_cache_size>16777216</mark_cache_size>
     <http_port>8123</http_port><tcp_port>9000</tcp_port><mysql_port>9004</mysql_port>
     <postgresql_port>9005</postgresql_port><interserver_http_port>9009</interserver_http_port>
-    <prometheus><endpoint>/metrics</endpoint><port>9363</port><metrics>true</metrics></prometheus>
     <openSSL><server><verificationMode>none</verificationMode></server></openSSL>
     <allow_plaintext_password>1</allow_plaintext_password><allow_no_password>1</allow_no_password>
     <custom_settings_prefixes>SQL_</custom_settings_prefixes>
@@ -121,6 +120,11 @@ CONFIG_XML = """<clickhouse>
     </user_directories>
 </clickhouse>
 """
+UPSTREAM_CONFIG_XML = CONFIG_XML.replace(
+    "<openSSL>",
+    "<prometheus><endpoint>/metrics</endpoint><port>9363</port><metrics>true</metrics></prometheus><openSSL>",
+)
+"""The config.xml that upstream's Compose file mounts: metrics for everybody."""
 UPSTREAM_USERS_XML = SHIPPED.replace(
     "</users>",
     "".join(

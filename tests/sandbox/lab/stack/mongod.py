@@ -39,6 +39,7 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
         "iterations": int(parameters.get("scramSHA256IterationCount", 15000)),
         "version": "5.0.32",
         "superuser": [name, PASSWORD] if name else None,
+        "config": config,
     }
 
 
