@@ -262,9 +262,9 @@ def shown(found: Json, *hidden: str) -> Json:
     return {**{key: value for key, value in found.items() if key not in hidden}, "id": found["_id"]}
 
 
-def hashed(password: str, salt: str) -> str:
+def hashed(password: str, salt: str, iterations: int) -> str:
     """A password's hash as passport-local-mongoose stores it."""
-    return hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), 25000, 512).hex()
+    return hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), iterations, 512).hex()
 
 
 # -- The app -----------------------------------------------------------------------------------------------------------
@@ -278,13 +278,16 @@ class HyperDX:
         environment: Mapping[str, str],
         host: str = "127.0.0.1",
         collector: hyperdx.Ports | None = None,
+        iterations: int = 25000,
     ) -> None:
         """Listen.
 
         :param environment: the variables; a port that is not there is any free one
         :param host: where it listens
         :param collector: the ports that collectors are told to open; the real ones if it is left out
+        :param iterations: of passwords' hashes; those of the real one take a quarter of a second
         """
+        self._iterations = iterations
         self.environment = environment
         self.frontend = environment.get("FRONTEND_URL") or "http://localhost:8080"
         self._secret = (environment.get("EXPRESS_SESSION_SECRET") or PUBLIC_SECRET).encode()
@@ -419,7 +422,7 @@ class HyperDX:
 
     def _authenticated(self, email: str, password: str) -> Json | None:
         user: Json | None = self.store["users"].find_one({"email": email.lower()})
-        if user and hmac.compare_digest(hashed(password, user["salt"]), user["hash"]):
+        if user and hmac.compare_digest(hashed(password, user["salt"], self._iterations), user["hash"]):
             return user
         return None
 
@@ -466,7 +469,11 @@ class HyperDX:
                 return answer(400, {"error": "invalid"})
             salt = secrets.token_hex(32)
             user = document(
-                email=email.lower(), name=email, accessKey=str(uuid.uuid4()), salt=salt, hash=hashed(password, salt)
+                email=email.lower(),
+                name=email,
+                accessKey=str(uuid.uuid4()),
+                salt=salt,
+                hash=hashed(password, salt, self._iterations),
             )
             self.store["users"].insert_one(user)
             team = document(

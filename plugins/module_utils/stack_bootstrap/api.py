@@ -158,7 +158,8 @@ class Api:
         """Sign in. Returns why that failed, in HyperDX's word (authFail, passwordAuthNotAllowed, unknown); empty if it
         did not. Raises ApiError.
         """
-        self._cookie = ""
+        # a registration signs in too
+        self.log_out()
         answer = self.ask("POST", "/login/password", {"email": email, "password": password})
         query = urllib.parse.urlsplit(answer.headers.get("location", "")).query
         problem = urllib.parse.parse_qs(query).get("err", [""])[0]

@@ -324,8 +324,8 @@ class Team:
         # HyperDX may keep a slash at the end, which means the same
         before = {**current, "host": str(current.get("host", "")).rstrip("/")}
         changes = wanted.differences(before, fields)
-        is_other_login = "host" in changes or "username" in changes
-        if options["update_password"] == "always" or is_other_login or self._is_refused(current["_id"]):
+        # as it is, it need not work where something else of it changes
+        if changes or options["update_password"] == "always" or self._is_refused(current["_id"]):
             changes["password"] = ("(hidden)", "(the one in the file)")
         if not changes:
             return str(current["_id"])
