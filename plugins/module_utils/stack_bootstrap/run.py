@@ -340,7 +340,8 @@ class Team:
             kept = {key: current[key] for key in ("prometheusEndpoint",) if current.get(key)}
             if "hyperdxSettingPrefix" not in fields and current.get("hyperdxSettingPrefix"):
                 kept["hyperdxSettingPrefix"] = current["hyperdxSettingPrefix"]
-            data = {**kept, **fields, "id": current["_id"]}
+            # null takes a prefix away; an empty text is refused
+            data = {**kept, **{key: value or None for key, value in fields.items()}, "id": current["_id"]}
             if "password" in changes:
                 data["password"] = self._secrets["connection"]
             self._api.send("PUT", f"/connections/{current['_id']}", data)
