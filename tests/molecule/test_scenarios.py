@@ -1,4 +1,6 @@
-"""Every Molecule scenario, on the part of the sandbox that its platform names: `clickhouse`, or `docker` of the lab."""
+"""Every Molecule scenario, on the part of the sandbox that its platform names: `clickhouse`, `hyperdx`, or `docker` of
+the lab.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ import pytest
 import yaml
 
 from tests.sandbox import start
+from tests.sandbox.hyperdx_app import HyperDX
 from tests.sandbox.lab import Lab, Unavailable, busybox, images, wheels
 from tests.sandbox.lab.stack import images as stack
+from tests.sandbox.mongodb import MongoDB
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "extensions" / "molecule"
@@ -79,6 +83,34 @@ def clickhouse(scenario: str, _engine: str, folder: Path) -> Iterator[tuple[str,
 
 
 @contextmanager
+def hyperdx(scenario: str, _engine: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A stand-in for HyperDX that nobody has registered at, its MongoDB and a ClickHouse, all on loopback."""
+    if os.geteuid() != 0:
+        pytest.skip("a secret's file belongs to a user of its own: it needs root")
+    with start(tls=True) as clickhouse, MongoDB(folder / "mongodb", authorization=False) as mongodb:
+        environment = {
+            "MONGO_URI": f"mongodb://127.0.0.1:{mongodb.port}/hyperdx",
+            "FRONTEND_URL": "https://clickstack.example.com",
+            "EXPRESS_SESSION_SECRET": "a secret only for tests",
+            "NODE_EXTRA_CA_CERTS": str(clickhouse.ca),
+        }
+        with HyperDX(environment) as app:
+            variables = {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": sys.executable,
+                "clickhouse_login": {"login_port": clickhouse.port},
+                "hyperdx_secrets": str(folder / "secrets"),
+                "hyperdx_ui": app.ui,
+                "stack_bootstrap_url": app.api,
+                "stack_bootstrap_opamp_url": app.opamp,
+                "stack_bootstrap_connection_host": f"https://localhost:{clickhouse.https_port}",
+            }
+            inventory = folder / "inventory.json"
+            inventory.write_text(json.dumps({scenario: {"hosts": {"hyperdx": variables}}}))
+            yield str(inventory), []
+
+
+@contextmanager
 def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, list[str]]]:
     """A Docker host in a lab. Molecule runs on the trusted neighbour; the host `untrusted` is there to probe from."""
     if os.geteuid() != 0:
@@ -116,5 +148,5 @@ def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, lis
         yield "/run/lab/molecule.json", lab.trusted.command([], folder=str(ROOT))
 
 
-PARTS = {"clickhouse": clickhouse, "docker": docker}
+PARTS = {"clickhouse": clickhouse, "hyperdx": hyperdx, "docker": docker}
 IMAGES = {"busybox": lambda: [busybox.archive()], "clickstack": images.archives, "full_stack": stack.archives}
