@@ -98,7 +98,7 @@ def hyperdx(scenario: str, _engine: str, folder: Path) -> Iterator[tuple[str, li
             variables = {
                 "ansible_connection": "local",
                 "ansible_python_interpreter": sys.executable,
-                "clickhouse_login": {"login_port": clickhouse.port},
+                "clickhouse_login": {"login_port": clickhouse.https_port, "login_ca_cert": str(clickhouse.ca)},
                 "hyperdx_secrets": str(folder / "secrets"),
                 "hyperdx_ui": app.ui,
                 "stack_bootstrap_url": app.api,
