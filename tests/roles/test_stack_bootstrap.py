@@ -154,8 +154,10 @@ def site(tmp_path: Path, mongodb: MongoDB, clickhouse: Sandbox) -> Iterator[Site
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o711)
     found = Site(folder, mongodb, clickhouse)
-    with found.app:
-        yield found
+    found.app.__enter__()
+    yield found
+    # a test may have put another in its place
+    found.app.__exit__(None, None, None)
     found.database.client.close()
 
 
@@ -384,6 +386,12 @@ def test_a_hyperdx_that_does_not_answer(module: Module, site: Site) -> None:
     finally:
         site.app = HyperDX(site.environment, iterations=1)
         site.app.__enter__()
+
+
+def test_an_authority_that_is_none_is_named(module: Module, site: Site) -> None:
+    for path, text in ((site.folder / "nowhere", "No such file"), (site.folder / "owner", "")):
+        said = module(site.options(url="https://localhost:1", ca_cert=str(path)))
+        assert said["failed"] and f"{path}: " in said["msg"] and text in said["msg"]
 
 
 def test_a_hyperdx_without_its_mongodb_is_waited_for(module: Module, site: Site) -> None:

@@ -306,7 +306,9 @@ class HyperDX:
             )
         ]
         self.api, self.ui, self.opamp = (f"http://{host}:{server.server_port}" for server in self._servers)
-        self._threads = [threading.Thread(target=server.serve_forever, args=(0.05,)) for server in self._servers]
+        self._threads = [
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True) for server in self._servers
+        ]
 
     def __enter__(self) -> HyperDX:
         for thread in self._threads:

@@ -94,6 +94,9 @@ class Team:
             self._api = Api(self._options["url"], self._options["ca_cert"], seconds)
         except ApiError as error:
             raise Refused(str(error)) from None
+        except OSError as error:
+            # ssl names no file
+            raise Refused(f"{self._options['ca_cert']}: {error.strerror or error}.") from None
         try:
             is_new = not self._wait()
         except Unreachable as error:
