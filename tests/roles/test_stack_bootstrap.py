@@ -23,7 +23,13 @@ from ansible_collections.hardened.clickstack.plugins.modules import stack_bootst
 from tests.playbook import ROOT, Run, run_playbook
 from tests.sandbox import Sandbox, ServerSaid, start
 from tests.sandbox.hyperdx_app import HyperDX
+from tests.sandbox.lab import Unavailable
 from tests.sandbox.mongodb import MongoDB
+from tests.sandbox.options import Options
+from tests.sandbox.otel import hyperdx, programs
+from tests.sandbox.otel.client import Client
+from tests.sandbox.otel.collector import Collector
+from tests.sandbox.real_server import RealServer
 
 Json = dict[str, Any]
 Play = Callable[..., Run]
@@ -449,6 +455,42 @@ def test_opamp_is_asked_where_the_api_is_silent(module: Module, site: Site, monk
     assert "does not say whether collectors want a key" in json.dumps(said["warnings"])
     said = module(site.options(opamp_url=site.app.opamp))
     assert said["failed"] and said["collector_authentication"] is False
+
+
+@pytest.fixture
+def collector(site: Site, tmp_path: Path) -> Iterator[Collector]:
+    """HyperDX's real collector, which writes to a ClickHouse of its own, and is told what to do by the stand-in."""
+    try:
+        built = programs.build()
+    except Unavailable as reason:
+        pytest.skip(f"without the collector: {reason}")
+    server = RealServer(tmp_path / "server", "25.8", None, 0, None, Options())
+    environment = {
+        "CLICKHOUSE_ENDPOINT": f"http://127.0.0.1:{server.http_port}",
+        "CLICKHOUSE_USER": "default",
+        "CLICKHOUSE_PASSWORD": "",
+        "HYPERDX_OTEL_EXPORTER_CLICKHOUSE_DATABASE": "otel",
+        "HYPERDX_OTEL_EXPORTER_CREATE_LEGACY_SCHEMA": "true",
+    }
+    found = Collector(built, environment)
+    site.app.collector = found.ports
+    yield found
+    found.remove()
+    server.close()
+
+
+def test_the_real_collector_takes_data_with_the_key_in_the_file_and_without_it_none(
+    module: Module, site: Site, collector: Collector
+) -> None:
+    assert module(site.options())["changed"]
+    base = collector.file("config.yaml", hyperdx.base(collector.ports))
+    with collector.supervised(site.app.opamp, base):
+        collector.wait_for_ports(collector.ports.http, collector.ports.grpc)
+        key = site.key.read_text().strip()
+        assert Client(authorization=key).http(collector.ports.http) == "accepted"
+        assert Client(authorization=key).grpc(collector.ports.grpc) == "accepted"
+        assert Client().http(collector.ports.http) == "status 401"
+        assert Client(authorization=f"{key}x").http(collector.ports.http) == "status 401"
 
 
 # -- The connection ----------------------------------------------------------------------------------------------------

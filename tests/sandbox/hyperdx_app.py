@@ -292,7 +292,7 @@ class HyperDX:
         self.frontend = environment.get("FRONTEND_URL") or "http://localhost:8080"
         self._secret = (environment.get("EXPRESS_SESSION_SECRET") or PUBLIC_SECRET).encode()
         self._authority = environment.get("NODE_EXTRA_CA_CERTS")
-        self._collector = collector or hyperdx.Ports(4317, 4318, 24225, 13133, 8888, "0.0.0.0")
+        self.collector = collector or hyperdx.Ports(4317, 4318, 24225, 13133, 8888, "0.0.0.0")
         self.store = Store(environment.get("MONGO_URI", ""))
         self.requests: list[str] = []
         """Method and path of each request to the API."""
@@ -705,7 +705,7 @@ class HyperDX:
         teams = list(self.store["teams"].find({}))
         keys = [team["apiKey"] for team in teams if team.get("apiKey")]
         is_enforced = bool(teams and teams[0].get("collectorAuthenticationEnforced"))
-        config = hyperdx.remote(self._collector, keys, is_enforced)
+        config = hyperdx.remote(self.collector, keys, is_enforced)
         return Answer(200, hyperdx.opamp_answer(request.body, config), [("Content-Type", hyperdx.OPAMP_TYPE)])
 
 
