@@ -14,9 +14,11 @@ COLLECTION := ansible_collections.hardened.clickstack
 # "2.17:core-2.17 2.19:dev ...": the ansible-core versions that this machine's Pythons allow, and where each is installed.
 CORES = $(eval CORES := $(shell $(ENVIRONMENTS) cores 2>/dev/null | tr ' ' ':'))$(CORES)
 core_environment = $(patsubst $*:%,%,$(filter $*:%,$(CORES)))
-UNIT = $(foreach core,$(CORES),unit-$(firstword $(subst :, ,$(core))))
-# The oldest and the newest: each costs minutes, and what is between says nothing that neither of them says.
-SANITY = $(sort $(patsubst unit-%,sanity-%,$(firstword $(UNIT)) $(lastword $(UNIT))))
+# The oldest and the newest: each costs minutes, and what is between says nothing that neither of them says. The other suites
+# run on the one between.
+EXTREMES = $(sort $(foreach core,$(firstword $(CORES)) $(lastword $(CORES)),$(firstword $(subst :, ,$(core)))))
+UNIT = $(addprefix unit-,$(EXTREMES))
+SANITY = $(addprefix sanity-,$(EXTREMES))
 ENGINES := chdb-26.9 chdb-25.8 chdb-25.5 chdb-24.8
 # One part for each version, so that two of them run side by side; a real server is one.
 INTEGRATION = $(addprefix integration-,$(if $(CLICKHOUSE_URL),real,$(SANDBOX_VERSIONS)))
@@ -75,7 +77,7 @@ sanity: $(SANITY) ## ansible-test sanity on the oldest and the newest ansible-co
 sanity-%:
 	@$(PART) run $@ $(TOOLS)/sanity.sh $(core_environment)
 
-unit: $(UNIT) ## unit tests on the oldest to the newest ansible-core
+unit: $(UNIT) ## unit tests on the oldest and the newest ansible-core
 unit-%:
 	@$(PART) run $@ .build/venv/$(core_environment)/bin/python -m pytest tests/unit
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.lab.conftest import LAB_ENGINES
 from tests.sandbox.lab import Host, Lab, scanner
 
 IMAGE = "lab/busybox:1"
+WAY_BACK = "28.5" if "28.5" in LAB_ENGINES else LAB_ENGINES[-1]
+"""The engine of test_stack_firewall_way_back.py."""
 CONTAINERS = {
     # On the default bridge, which has IPv6: Docker does NAT for both IP versions.
     "declared": (("4317", "8123"), "bridge"),

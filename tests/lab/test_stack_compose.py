@@ -592,9 +592,11 @@ def test_upstream_s_deployment_is_taken_over_and_given_back_with_its_data(other_
 
 NEW = ("28.5", "29")
 """Engines that keep networks apart over IPv6."""
+SHOWN = {MAIN_ENGINE, *(NEW[:-1] if NEW[-1] in LAB_ENGINES else ())}
+"""Shown above, or by the newest; the role's Molecule scenario runs on 28.5."""
 
 
-@pytest.mark.parametrize("engine", [engine for engine in LAB_ENGINES if engine != MAIN_ENGINE])
+@pytest.mark.parametrize("engine", [engine for engine in LAB_ENGINES if engine not in SHOWN])
 def test_on_other_engines_with_ipv6(other_stack: Callable[..., Stack], engine: str) -> None:
     stack = other_stack(f"compose-{engine.replace('.', '-')}", engine, "2.40")
     host = stack.host

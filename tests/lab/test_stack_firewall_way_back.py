@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import LAB_ENGINES
-from tests.lab.firewall import Guarded
+from tests.lab.firewall import WAY_BACK, Guarded
 from tests.sandbox.lab import Host, Lab
 
-ENGINE = "28.5" if "28.5" in LAB_ENGINES else LAB_ENGINES[-1]
 KEPT = "/var/lib/stack-firewall/kept"
 ADMINISTRATORS = """
     nft add table ip admin
@@ -30,7 +28,7 @@ ADMINISTRATORS = """
 @pytest.fixture(scope="module")
 def guarded(lab: Lab, new_host: Callable[..., Host], busybox: Path) -> Iterator[Guarded]:
     """A host with published ports and rules of its administrator; each test leaves it without the role."""
-    guarded = Guarded(lab, new_host("way-back", ENGINE), "iptables")
+    guarded = Guarded(lab, new_host("way-back", WAY_BACK), "iptables")
     guarded.prepare(busybox)
     guarded.wait_for_containers()
     guarded.host.sh(ADMINISTRATORS)
@@ -53,18 +51,17 @@ def test_it_does_what_it_predicts_once_and_leaves_nothing(guarded: Guarded) -> N
     assert all(part in there for part in ("tcp dport 5 drop", "tcp dport 6", "table inet stack_firewall"))
     assert "of the administrator" in host.sh("ufw status")
     applied = guarded.rules(), guarded.files()
-    for arguments in ["--check"], []:
-        again = guarded.play(*arguments)
-        assert again.changed == 0, again.text
+    again = guarded.play()
+    assert again.changed == 0, again.text
     assert (guarded.rules(), guarded.files()) == applied
 
     host.sh(
         "nft delete rule inet stack_firewall prerouting handle"
         " $(nft -a list chain inet stack_firewall prerouting | sed -n 's/.*drop # handle //p')"
     )
-    assert guarded.play("--check").changed == 1, "a rule that is gone was not noticed"
+    assert guarded.play("--check").changed == 1, "a rule that is gone was not noticed, or something else was"
     assert guarded.play().changed == 1
-    assert guarded.rules() == applied[0]
+    assert (guarded.rules(), guarded.files()) == applied
 
     assert guarded.play("--check", state="absent").changed
     assert (guarded.rules(), guarded.files()) == applied, "check mode changed something"
