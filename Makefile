@@ -36,7 +36,7 @@ export SANDBOX_VERSIONS ?= 26.9 25.8 24.8
 
 .PHONY: help setup setup-demo setup-cores setup-engines demo test parts clean \
 	sanity lint importer changelog ruff mypy shellcheck unit sandbox-tests integration roles lab molecule artifact bench \
-	release-notes setup-lab setup-collector
+	release-notes docs docs-check setup-lab setup-collector
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -71,7 +71,7 @@ LAB := setup-lab
 COLLECTOR := setup-collector
 
 # Long parts first, so that the lanes end together. Three of them on two cores: the lab's tests and Molecule's often wait.
-parts: lab $(INTEGRATION) sandbox-tests molecule roles $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog
+parts: lab $(INTEGRATION) sandbox-tests molecule roles $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog docs-check
 
 sanity: $(SANITY) ## ansible-test sanity on the oldest and the newest ansible-core
 sanity-%:
@@ -117,6 +117,12 @@ lint: $(ARTIFACT) ## ansible-lint, profile production
 
 changelog: ## antsibull-changelog lint, and CHANGELOG.rst says what the fragments say
 	@$(PART) run $@ $(TOOLS)/changelog.sh
+
+docs: ## write the pages of docs/ that are made of the sources
+	@$(BIN)/python $(TOOLS)/docs.py write
+
+docs-check: ## docs/ says what the sources say
+	@$(PART) run $@ $(BIN)/python $(TOOLS)/docs.py
 
 release-notes: ## bring CHANGELOG.rst up to date with the fragments and the new modules
 	@$(TOOLS)/changelog.sh write

@@ -17,7 +17,7 @@ KINDS = [engine for engine in LAB_ENGINES if engine != WAY_BACK or len(LAB_ENGIN
 KINDS += ["29 nftables"] if "29" in LAB_ENGINES else []
 """Engines, and the one that can make its rules with nftables once more.
 
-That of test_stack_firewall_way_back.py has its restarts, reboots, removal and rollbacks there, and the next one's rules.
+That of test_stack_firewall_way_back.py has restarts, reboots, removal and rollbacks there, and the next one's rules.
 """
 EXTREMES = [KINDS[0], *KINDS[1:][-1:]]
 """Where the way back is shown here: those whose rules differ most."""
