@@ -52,7 +52,7 @@ def _part(part: dom.AnyPart) -> str:
         case dom.LinkPart():
             return f"[{part.text}]({part.url})"
         case dom.ModulePart() if part.fqcn.startswith(f"{NAME}."):
-            return f"[`{part.fqcn}`]({part.fqcn.removeprefix(f'{NAME}.')}.md)"
+            return f"[`{part.fqcn}`](../modules/{part.fqcn.removeprefix(f'{NAME}.')}.md)"
         case dom.PluginPart():
             return f"`{part.plugin.fqcn}`"
         case dom.OptionNamePart() | dom.ReturnValuePart():

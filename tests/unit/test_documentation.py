@@ -1,8 +1,12 @@
-"""The module pages are the manual: every option says what leaving it out means, and every list what empty means."""
+"""The module pages are the manual: every option says what leaving it out means, and every list what empty means.
+
+Links between the pages lead somewhere, in the checkout and, from what is in the artifact, there too.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +57,33 @@ def test_every_top_level_list_says_what_empty_means(module: str) -> None:
     lists = {name: option for name, option in documentation(module).items() if option["type"] in ("list", "dict")}
     silent = [name for name, option in lists.items() if "mpty" not in " ".join(option["description"])]
     assert not silent
+
+
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("roles/*/README.md")]
+)
+DEVELOPMENT = ("CONTRIBUTING.md", "tests/")
+"""What the README alone links to and the artifact does not have."""
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _hash, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        inside = target.is_relative_to(ROOT) and target.exists()
+        is_shipped = inside and not str(target.relative_to(ROOT)).startswith(DEVELOPMENT)
+        if not inside or not (is_shipped or page.parent == ROOT) or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
