@@ -46,3 +46,16 @@ def test_the_readme_s_plays_name_variables_that_the_roles_have() -> None:
         options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
         assert set(entry["vars"]) <= set(options)
         assert {name for name, option in options.items() if option.get("required")} <= set(entry["vars"])
+
+
+def test_pages_name_variables_that_there_are() -> None:
+    """In the README and the guides. Those of a role that is not there are not judged."""
+    known = {path.stem for path in (ROOT / "plugins/modules").glob("*.py")}
+    for role in ROLES:
+        for point in load(role, "meta/argument_specs.yml")["argument_specs"].values():
+            known |= set(point.get("options", {}))
+    unknown = {}
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs/guides").glob("*.md"))]:
+        named = set(re.findall(rf"\b(?:{'|'.join(ROLES)})_[a-z0-9_]*[a-z0-9]", page.read_text()))
+        unknown[page.name] = sorted(named - known)
+    assert not any(unknown.values()), unknown
