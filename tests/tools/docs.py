@@ -115,7 +115,7 @@ def role(name: str, page: Doc) -> str:
     main = points["main"]
     parts = [f"# {name}", markdown(main["short_description"]) + ".", markdown(main.get("description", []))]
     links = [f"[{text}](../../roles/{name}/{text})" for text in ("README.md", "defaults/main.yml")]
-    parts.append("How it is used: {}. All defaults: {}.".format(*links))
+    parts.append(f"How it is used: {links[0]}. All defaults: {links[1]}.")
     comment: list[str] = []
     ended = True
     for line in (ROOT / "roles" / name / "defaults" / "main.yml").read_text().splitlines():
