@@ -109,6 +109,20 @@ def module(name: str, page: Doc) -> str:
     return "\n\n".join(parts)
 
 
+def prose(comment: list[str]) -> str:
+    """Return the lines of a comment as a paragraph; indented ones, a word and what it means, as a list."""
+    text, was_item = "", False
+    for line in comment:
+        item = re.match(r"  (\S.*?) {2,}(.*)", line)
+        if item:
+            lead = "\n" if was_item else "\n\n"
+            text += f"{lead}- `{item[1]}`: {item[2]}"
+        else:
+            text += "\n\n" + line if was_item and not line.startswith(" ") else f" {line.strip()}"
+        was_item = bool(item) or (was_item and line.startswith(" "))
+    return re.sub(r"<(?=[^`]*(`[^`]*`[^`]*)*$)", r"\<", text.strip())
+
+
 def role(name: str, page: Doc) -> str:
     """Return the page of a role: inputs with the comments of defaults/main.yml, then those of other entry points."""
     points = page["entry_points"]
@@ -125,7 +139,7 @@ def role(name: str, page: Doc) -> str:
             option = main["options"].pop(variable[1])
             text = "\n".join(entries({variable[1]: option}, "options"))
             if comment:
-                parts += [re.sub(r"<(?=[^`]*(`[^`]*`[^`]*)*$)", r"\<", " ".join(comment)), text]
+                parts += [prose(comment), text]
             elif parts[-1].startswith("- "):
                 parts[-1] += f"\n{text}"
             else:
