@@ -170,7 +170,7 @@ def index(modules: Doc, roles: Doc) -> str:
     for name, page in roles.items():
         rows["role"].append((name, f"roles/{name}.md", page["entry_points"]["main"]["short_description"]))
     for name, page in modules.items():
-        kind = "module of a role" if name.startswith("stack_") else "module"
+        kind = "module of a role" if name.startswith(("stack_", "audit_")) else "module"
         rows[kind].append((name, f"modules/{name}.md", page["doc"]["short_description"]))
     guides = sorted((DOCS / "guides").glob("*.md"))
     links = [f"- [{path.read_text().splitlines()[0].removeprefix('# ')}](guides/{path.name})" for path in guides]
