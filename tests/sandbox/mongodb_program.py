@@ -206,7 +206,7 @@ def main() -> None:
         numbers = [*map(int, options["version"].split(".")), 0]
         return {**inherited(document, context), "version": options["version"], "versionArray": numbers}
 
-    def get_command_line(document: Json, context: Any, inherited: Any = HANDLERS.get("getCmdLineOpts")) -> Any:
+    def get_command_line(document: Json, context: Any, inherited: Any = HANDLERS["getCmdLineOpts"]) -> Any:
         if "config" in options:
             return {"argv": ["mongod"], "parsed": options["config"], "ok": 1.0}
         return inherited(document, context)

@@ -1,6 +1,7 @@
-"""A client that sends spans one after the other until a file called stop is there, and gives each again until it is accepted.
+"""A client that sends spans one after the other, each until it is accepted, until a file called stop is there.
 
-Usage: client.py URL CA_FILE KEY FOLDER; writes into FOLDER `accepted`, how many spans were, and `refused`, how many attempts were not.
+Usage: client.py URL CA_FILE KEY FOLDER; writes into FOLDER `accepted`, how many spans were, and `refused`, how many
+attempts were not.
 """
 
 import json
@@ -14,7 +15,8 @@ url, authority, key, folder = sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.ar
 context = ssl.create_default_context(cafile=authority)
 accepted = refused = 0
 while not (folder / "stop").exists():
-    span = {"traceId": f"{accepted + 1:032x}", "spanId": f"{accepted + 1:016x}", "name": f"rotation-{accepted}", "kind": 1}
+    number = accepted + 1
+    span = {"traceId": f"{number:032x}", "spanId": f"{number:016x}", "name": f"rotation-{number}", "kind": 1}
     span |= dict.fromkeys(("startTimeUnixNano", "endTimeUnixNano"), str(time.time_ns()))
     body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Authorization": key})

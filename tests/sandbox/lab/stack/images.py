@@ -2,7 +2,7 @@
 
 | image | what is in it |
 |---|---|
-| ClickHouse | ClickHouse's own server of 25.8, out of the chDB wheel, with a config.xml and users.xml as open as the image's |
+| ClickHouse | ClickHouse's own server of 25.8, out of the chDB wheel; config.xml and users.xml are as open as the image's |
 | MongoDB | SecantusDB, started by mongod.conf (mongod.py) |
 | collector | the real collector and the real OpAMP supervisor (tests/sandbox/otel) |
 | app | tests/sandbox/hyperdx_app.py: HyperDX's API as far as the bootstrap and the audit use it, its OpAMP |
@@ -15,6 +15,7 @@ have not is in KNOWN_DIFFERENCES.md.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tests.sandbox.engine import python_of
-from tests.sandbox.otel import programs
+from tests.sandbox.otel import hyperdx, programs
 from tests.sandbox.users_xml import SHIPPED
 
 from .. import images
@@ -35,14 +36,14 @@ from ..rootfs import rootfs
 HERE = Path(__file__).parent
 SANDBOX = HERE.parents[1]
 ROOT = HERE.parents[3]
-PYTHON = "#!/bin/sh\nexec env PYTHONPATH=/opt/sandbox python3 -B {} \"$@\"\n"
+PYTHON = '#!/bin/sh\nexec env PYTHONPATH=/opt/sandbox python3 -B {} "$@"\n'
 CLICKHOUSE_VERSION = "25.8"
 
 # -- What each container runs: the checks of its stand-in, then the server --------------------------------------------
 
 
 def _instead_of(script: str, marker: str, command: str) -> str:
-    """The script of a stand-in up to a line, and from there on a command. Raises ValueError where there is no such line."""
+    """The script of a stand-in up to a line, and from there on a command. Raises ValueError without such a line."""
     head, found, _rest = script.partition(marker)
     if not found:
         raise ValueError(f"the stand-in has no line {marker!r} any more")
@@ -79,7 +80,8 @@ exec /usr/bin/opampsupervisor --config /tmp/supervisor.yaml""",
 FIRST_USER = """{
 name=${CLICKHOUSE_USER:-default}
 networks="<ip>::1</ip><ip>127.0.0.1</ip>"
-[ -z "${CLICKHOUSE_USER:-}${CLICKHOUSE_PASSWORD:-}${CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT:-}" ] || networks="<ip>::/0</ip>"
+given="${CLICKHOUSE_USER:-}${CLICKHOUSE_PASSWORD:-}${CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT:-}"
+[ -z "$given" ] || networks="<ip>::/0</ip>"
 cat <<END
 <clickhouse><users><default remove="remove"/><$name replace="replace">
 <password>${CLICKHOUSE_PASSWORD:-}</password><networks>$networks</networks><profile>default</profile><quota>default</quota>
@@ -101,7 +103,8 @@ MONGODB = _instead_of(
 )
 
 LOGS = ("query_log", "trace_log", "part_log", "metric_log", "asynchronous_metric_log", "text_log", "error_log")
-CONFIG_XML = """<clickhouse>
+CONFIG_XML = (
+    """<clickhouse>
     <logger><level>warning</level><console>1</console></logger>
     <path>/var/lib/clickhouse/</path><tmp_path>/var/lib/clickhouse/tmp/</tmp_path>
     <user_files_path>/var/lib/clickhouse/user_files/</user_files_path>
@@ -111,15 +114,16 @@ CONFIG_XML = """<clickhouse>
     <openSSL><server><verificationMode>none</verificationMode></server></openSSL>
     <allow_plaintext_password>1</allow_plaintext_password><allow_no_password>1</allow_no_password>
     <custom_settings_prefixes>SQL_</custom_settings_prefixes>
-    """ + "".join(
-    f"<{name}><database>system</database><table>{name}</table></{name}>" for name in LOGS
-) + """
+    """
+    + "".join(f"<{name}><database>system</database><table>{name}</table></{name}>" for name in LOGS)
+    + """
     <user_directories>
         <users_xml><path>/etc/clickhouse-server/users.xml</path></users_xml>
         <local_directory><path>/var/lib/clickhouse/access/</path></local_directory>
     </user_directories>
 </clickhouse>
 """
+)
 UPSTREAM_CONFIG_XML = CONFIG_XML.replace(
     "<openSSL>",
     "<prometheus><endpoint>/metrics</endpoint><port>9363</port><metrics>true</metrics></prometheus><openSSL>",
@@ -134,8 +138,11 @@ UPSTREAM_USERS_XML = SHIPPED.replace(
     )
     + "</users>",
 )
-"""The users.xml that upstream's Compose file mounts: it has two more users beside `default`, whose passwords are known."""
-LISTEN = "<clickhouse><listen_host>::</listen_host><listen_host>0.0.0.0</listen_host><listen_try>1</listen_try></clickhouse>"
+"""The users.xml that upstream's Compose file mounts: two more users beside `default`, whose passwords are known."""
+LISTEN = """<clickhouse>
+    <listen_host>::</listen_host><listen_host>0.0.0.0</listen_host><listen_try>1</listen_try>
+</clickhouse>
+"""
 
 
 def _definitions() -> Mapping[str, tuple[images.Image, Callable[[Path], None]]]:
@@ -184,7 +191,11 @@ def archives() -> list[Path]:
 def _archive(name: str, image: images.Image, add: Callable[[Path], None]) -> Path:
     # the largest one is not made again for every word that changes in the sandbox
     programs_of = [SANDBOX / "server_program.py"] if name == "clickhouse" else sorted(SANDBOX.rglob("*.py"))
-    sources = [*sorted(HERE.parent.rglob("*.py")), *programs_of, *sorted((ROOT / "tests" / "requirements").glob("*.txt"))]
+    sources = [
+        *sorted(HERE.parent.rglob("*.py")),
+        *programs_of,
+        *sorted((ROOT / "tests" / "requirements").glob("*.txt")),
+    ]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     folder = BUILD / "images" / f"stack-{name}-{digest}"
     with made_once(folder) as fresh:
@@ -229,7 +240,9 @@ def _add_python(root: Path, *distributions: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         # what the packages import for tests is not in the image
         target.write_text("" if source.name == "__init__.py" else source.read_text())
-    _add_libraries(root, [root / "usr/bin/python3.11", *root.glob("usr/lib/python3.11/**/*.so"), *packages.rglob("*.so*")])
+    _add_libraries(
+        root, [root / "usr/bin/python3.11", *root.glob("usr/lib/python3.11/**/*.so"), *packages.rglob("*.so*")]
+    )
 
 
 def _required(names: Iterable[str]) -> list[metadata.Distribution]:
@@ -269,10 +282,6 @@ def _program(path: Path, text: str) -> None:
 
 def _add_collector(root: Path) -> None:
     """The collector, its supervisor, and the image's own configuration."""
-    import json
-
-    from tests.sandbox.otel import hyperdx
-
     built = programs.build()
     (root / "usr/bin").mkdir(parents=True)
     for program in (built.collector, built.supervisor):
