@@ -2,7 +2,7 @@
 
 | image | what is in it |
 |---|---|
-| ClickHouse | ClickHouse's own server of 25.8, out of the chDB wheel; config.xml and users.xml are as open as the image's |
+| ClickHouse | ClickHouse's own server of 25.8, of the chDB wheel; config.xml and users.xml as open as the image's |
 | MongoDB | SecantusDB, started by mongod.conf (mongod.py) |
 | collector | the real collector and the real OpAMP supervisor (tests/sandbox/otel) |
 | app | tests/sandbox/hyperdx_app.py: HyperDX's API as far as the bootstrap and the audit use it, its OpAMP |
