@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import socket
 import ssl
 import threading
@@ -20,7 +21,10 @@ from ansible.module_utils.testing import patch_module_args
 from tests.playbook import Run, run_playbook
 from tests.sandbox import Sandbox, start
 from tests.sandbox.certificates import Authority
+from tests.sandbox.lab import Unavailable
 from tests.sandbox.mongodb import MongoDB
+from tests.sandbox.otel import programs
+from tests.sandbox.otel.collector import Collector
 
 Json = dict[str, Any]
 ADMIN, INGEST, READER = "Admin-pass-5481-xK", "Ingest-pass-7730-vB", "Reader-pass-9012-tM"
@@ -408,3 +412,50 @@ def test_the_role_reports_and_fails_by_the_threshold(play: Callable[..., Run], t
     assert found["FILE-MODE-01"]["status"] == "pass" and found["FILE-SEC-02"]["waived"] is True
     assert not [one["id"] for one in found.values() if "said nothing" in str(one["evidence"])]
     assert not [secret for secret in SECRETS if secret in run.output + str(found)]
+
+
+# -- the real collector ---------------------------------------------------------------------------------------------------
+
+
+TOKEN = "collector-token-4408-hR"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the collector runs as its container's user, so this needs root")
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "open"])
+def test_the_real_collector(is_closed: bool, tmp_path: Path, probe: Callable[..., Seen]) -> None:
+    try:
+        collector = Collector(programs.build(), {})
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    try:
+        authority = Authority(collector.folder / "ca")
+        certificate, key = authority.issue("stack.example.com", ("stack.example.com",), server=True)
+        for file in (collector.folder / "ca", certificate, key):
+            file.chmod(0o755)
+        secure = {"tls": {"cert_file": str(certificate), "key_file": str(key)}, "auth": {"authenticator": "bearertokenauth"}}
+        protocols = {
+            name: {"endpoint": f"127.0.0.1:{port}", **(secure if is_closed else {})}
+            for name, port in (("grpc", collector.ports.grpc), ("http", collector.ports.http))
+        }
+        content = {
+            "extensions": {"bearertokenauth": {"scheme": "", "token": TOKEN}},
+            "receivers": {"otlp": {"protocols": protocols}},
+            "exporters": {"nop": {}},
+            "service": {
+                "extensions": ["bearertokenauth"],
+                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}},
+                "telemetry": {"metrics": {"level": "none"}},
+            },
+        }
+        with collector.standalone(collector.file("audit.yaml", content)):
+            collector.wait_for_ports(collector.ports.grpc, collector.ports.http)
+            given = {"otlp_grpc_port": collector.ports.grpc, "otlp_http_port": collector.ports.http, "https_port": 0}
+            seen = probe("network", **outside(**given, ca_file=str(authority.ca)))
+    finally:
+        collector.remove()
+    if is_closed:
+        assert seen.all(*OTEL) == {"pass"}, seen.text(*OTEL)
+        assert seen.text("otlp_unauthenticated").count("(401)") == 2
+    else:
+        assert seen.all("otlp_tls", "otlp_unauthenticated") == {"fail"}
+        assert seen.text("otlp_unauthenticated").count("gets 200") == 2
