@@ -164,6 +164,12 @@ def test_wrong_inputs_are_named_all_at_once_and_nothing_is_written(module: Modul
     assert len(refused["problems"]) == 2
 
 
+@pytest.mark.parametrize("basename", ["", ".hidden", "a/b", "a\nb", ".."])
+def test_names_that_are_none_are_refused(module: Module, tmp_path: Path, basename: str) -> None:
+    result = module(all_pass(), basename=basename)
+    assert len(result["problems"]) == 1 and not (tmp_path / "reports").exists()
+
+
 def test_a_directory_that_cannot_be_written_to_is_named(module: Module, tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file")
     result = module(all_pass())

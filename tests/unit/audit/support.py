@@ -12,7 +12,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit import c
 ROOT = Path(__file__).parents[3]
 CATALOGUE = ROOT / "roles" / "stack_audit" / "files" / "catalogue"
 TODAY = date(2026, 11, 29)
-HOSTILE = """<script>alert('x')</script> & "quoted" \x1b[31mred\x1b[0m \u202eright to left\x00 ]]> \udc80"""
+HOSTILE = """<script>alert('x')</script> & "quoted" \x1b[31mred\x1b[0m \u202eright to left\u2029\x00 ]]> \udc80"""
 """What a stranger's server may answer."""
 
 

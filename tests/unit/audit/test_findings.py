@@ -93,6 +93,7 @@ def test_a_renewed_waiver_stands_beside_the_expired_one() -> None:
         ({"reason": None}, "there is no reason"),
         ({"expires": "next year"}, "expires next year is no day like 2027-01-31"),
         ({"expires": "2027-02-30"}, "expires 2027-02-30 is no day"),
+        ({"expires": "2027-01-31 12:00"}, "expires 2027-01-31 12:00 is no day"),
         ({"expires": "20270131"}, "expires 20270131 is no day"),
         ({"expires": None}, "expires (empty) is no day"),
         ({"control": "CH-TLS-99"}, "the catalogue has no such control"),
@@ -159,7 +160,13 @@ def test_what_no_control_asks_for_is_said() -> None:
 
 def test_texts_from_strangers_are_made_visible() -> None:
     text = findings.plain(HOSTILE)
-    assert "\x1b" not in text and r"\x1b[31mred" in text and r"\u202eright" in text and r"\x00" in text
+    assert (
+        "\x1b" not in text
+        and r"\x1b[31mred" in text
+        and r"\u202eright" in text
+        and r"\u2029\x00" in text
+        and r"\x00" in text
+    )
     assert r"\udc80" in text and text.encode() and "<script>" in text
     assert findings.plain("one\r\ntwo\n") == "one\ntwo"
     assert findings.plain("x" * 2005).endswith("x … (5 more characters)")
