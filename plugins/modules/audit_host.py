@@ -48,8 +48,8 @@ options:
     default: [22, 443, 4317, 4318]
   directories:
     description:
-      - Directories with secrets, keys and Compose files, looked at with what is below them. Those that are not there count for
-        nothing. The Compose files of running containers are found without.
+      - Directories with secrets, keys and Compose files, looked at with what is below them. Those that are not there
+        count for nothing. The Compose files of running containers are found without.
       - Empty, none.
     type: list
     elements: path
@@ -81,7 +81,9 @@ observations:
       status: fail
       evidence: Its root file system can be written to.
 containers:
-  description: By component (C(app), C(otel-collector), C(ch-server), C(db), C(proxy)), the container that it is, for the other probes.
+  description:
+    - By component (C(app), C(otel-collector), C(ch-server), C(db), C(proxy)), the container that it is, for the
+      other probes.
   returned: always
   type: dict
   sample:

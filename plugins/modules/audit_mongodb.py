@@ -52,7 +52,8 @@ options:
     type: path
   validate_certs:
     description:
-      - Whether passwords are only sent over TLS to a server with a trusted certificate. Turn it off for a container of this host.
+      - Whether passwords are only sent over TLS to a server with a trusted certificate. Turn it off for a container of
+        this host.
     type: bool
     default: true
   app:
@@ -75,8 +76,8 @@ options:
         type: path
       pid:
         description:
-          - A process on this host in whose network namespace the login is tried, such as the first one of HyperDX' container. It
-            takes root.
+          - A process on this host in whose network namespace the login is tried, such as the first one of HyperDX'
+            container. It takes root.
           - V(0), the default, it is tried from the host itself.
         type: int
         default: 0
@@ -118,7 +119,8 @@ options:
     default: admin
   pid:
     description:
-      - A process of MongoDB on this host, whose configuration is read where the server does not tell its options. It takes root.
+      - A process of MongoDB on this host, whose configuration is read where the server does not tell its options. It
+        takes root.
       - V(0), the default, there is none.
     type: int
     default: 0

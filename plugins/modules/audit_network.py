@@ -11,8 +11,8 @@ module: audit_network
 short_description: See a ClickStack from outside
 version_added: 0.1.0
 description:
-  - Tries ports over IPv4 and IPv6, speaks TLS, asks HyperDX what it tells to strangers, and sends an empty OTLP request without
-    a key. Nobody is registered, and nothing is stored.
+  - Tries ports over IPv4 and IPv6, speaks TLS, asks HyperDX what it tells to strangers, and sends an empty OTLP request
+    without a key. Nobody is registered, and nothing is stored.
   - Run it where an attacker would be. From the Docker host itself, ports that a firewall closes are open.
   - TLS up to 1.1 is tried by a ClientHello of its own, because OpenSSL does not offer it any more.
   - It is made for the role P(hardened.clickstack.stack_audit#role).

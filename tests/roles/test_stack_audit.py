@@ -1,5 +1,5 @@
-"""The audit on this machine: its probes against a ClickHouse as it ships and one that stack_access has been to, MongoDB with
-and without access control, and servers that speak old TLS; and the role as a whole."""
+"""The audit on this machine: its probes against a ClickHouse as it ships and one that stack_access has been to, MongoDB
+with and without access control, servers that speak old TLS, and the real collector; and the role as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +75,18 @@ def probe(capsys: pytest.CaptureFixture[str]) -> Callable[..., Seen]:
 # -- ClickHouse -------------------------------------------------------------------------------------------------------
 
 
-READER_PROBES = ("clickhouse_reader_writes", "clickhouse_reader_scope", "clickhouse_reader_limits", "clickhouse_resource_limits")
-LOGIN_PROBES = ("clickhouse_default_user", "clickhouse_user_hosts", "clickhouse_user_authentication", "clickhouse_access_managers")
+READER_PROBES = (
+    "clickhouse_reader_writes",
+    "clickhouse_reader_scope",
+    "clickhouse_reader_limits",
+    "clickhouse_resource_limits",
+)
+LOGIN_PROBES = (
+    "clickhouse_default_user",
+    "clickhouse_user_hosts",
+    "clickhouse_user_authentication",
+    "clickhouse_access_managers",
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +134,11 @@ def hardened(server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple
     assert done.code == 0, done.output
     ingest = server.secure_session("otel_ingest", INGEST)
     ingest.query("CREATE TABLE otel.otel_logs (Timestamp DateTime, Body String) ENGINE = MergeTree ORDER BY Timestamp")
-    files = {"clickhouse_admin_password": ADMIN, "otel_clickhouse_password": INGEST, "clickhouse_reader_password": READER}
+    files = {
+        "clickhouse_admin_password": ADMIN,
+        "otel_clickhouse_password": INGEST,
+        "clickhouse_reader_password": READER,
+    }
     for name, password in files.items():
         (folder / name).write_text(f"{password}\n")
     return server, folder
@@ -142,7 +155,9 @@ def logins(folder: Path) -> Json:
 def test_clickhouse_after_stack_access(hardened: tuple[Sandbox, Path], probe: Callable[..., Seen]) -> None:
     server, folder = hardened
     config = folder / "config.xml"
-    off = "".join(f"<allow_{kind}>0</allow_{kind}>" for kind in ("no_password", "implicit_no_password", "plaintext_password"))
+    off = "".join(
+        f"<allow_{kind}>0</allow_{kind}>" for kind in ("no_password", "implicit_no_password", "plaintext_password")
+    )
     config.write_text(f"<clickhouse>{off}</clickhouse>")
     begun = time.monotonic()
     seen = probe("clickhouse", **where(server), **logins(folder), config_file=str(config))
@@ -153,7 +168,10 @@ def test_clickhouse_after_stack_access(hardened: tuple[Sandbox, Path], probe: Ca
     assert seen.all(*passing) == {"pass"}, seen.text(*passing)
     assert "ALTER TABLE DELETE" in seen.text("clickhouse_reader_writes")
     assert "It can: CREATE DATABASE, INSERT, CREATE TABLE" in seen.text("clickhouse_ingest_rights")
-    assert seen["clickhouse_named_collections"] == "fail" and seen["clickhouse_external_authenticators"] == "not_applicable"
+    assert (
+        seen["clickhouse_named_collections"] == "fail"
+        and seen["clickhouse_external_authenticators"] == "not_applicable"
+    )
 
 
 LOOSENED = {
@@ -164,11 +182,17 @@ LOOSENED = {
     "GRANT CREATE TEMPORARY TABLE, URL ON *.* TO otel_reader": ("clickhouse_reader_scope", "url()"),
     "GRANT SELECT ON payroll.* TO otel_reader": ("clickhouse_reader_scope", "payroll"),
     "GRANT CREATE USER ON *.* TO otel_writer": ("clickhouse_access_managers", "otel_ingest"),
-    "CREATE USER eve IDENTIFIED WITH plaintext_password BY 'x' HOST IP '10.0.0.1'": ("clickhouse_user_authentication", "eve"),
+    "CREATE USER eve IDENTIFIED WITH plaintext_password BY 'x' HOST IP '10.0.0.1'": (
+        "clickhouse_user_authentication",
+        "eve",
+    ),
     "CREATE USER mallory IDENTIFIED WITH sha256_password BY 'x'": ("clickhouse_user_hosts", "mallory"),
     "CREATE USER api IDENTIFIED WITH sha256_password BY 'api' HOST LOCAL": ("clickhouse_known_users", "api"),
     "ALTER SETTINGS PROFILE hyperdx_reader SETTINGS max_memory_usage = 8589934592 CONST, async_insert = 0 CONST,"
-    " max_rows_to_read = 1000 MAX 1000000, max_execution_time = 60": ("clickhouse_reader_limits", "max_execution_time=0"),
+    " max_rows_to_read = 1000 MAX 1000000, max_execution_time = 60": (
+        "clickhouse_reader_limits",
+        "max_execution_time=0",
+    ),
 }
 """What somebody may do to a hardened ClickHouse, and who sees it."""
 
@@ -184,7 +208,9 @@ def test_what_is_loosened_later_is_seen(hardened: tuple[Sandbox, Path], probe: C
     for statement, (name, said) in LOOSENED.items():
         assert seen[name] == "fail" and said in seen.text(name), f"{statement}: {seen.text(name)}"
     # HyperDX asks for more rows than this profile lets it
-    assert seen["clickhouse_reader_settings"] == "fail" and "max_rows_to_read=3000000" in seen.text("clickhouse_reader_settings")
+    assert seen["clickhouse_reader_settings"] == "fail" and "max_rows_to_read=3000000" in seen.text(
+        "clickhouse_reader_settings"
+    )
     admin.query("REVOKE INSERT ON otel.* FROM otel_writer")
     seen = probe("clickhouse", **where(server), **logins(folder))
     assert "cannot do its work: INSERT" in seen.text("clickhouse_ingest_rights")
@@ -306,8 +332,8 @@ class Web(threading.Thread):
                 status, _space, body = self._answers.get(path, "404 ").partition(" ")
                 header, _bar, body = body.rpartition("|")
                 header = f"{header}\r\n" if header else ""
-                answer = f"HTTP/1.1 {status} Answer\r\n{header}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-                stream.sendall(answer.encode())
+                header += f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+                stream.sendall(f"HTTP/1.1 {status} Answer\r\n{header}\r\n{body}".encode())
         except (OSError, ValueError):
             return
 
@@ -318,7 +344,9 @@ class Web(threading.Thread):
         self._socket.close()
 
 
-def context(folder: Path, newest: ssl.TLSVersion | None = None, name: str = "stack.example.com") -> tuple[ssl.SSLContext, Path]:
+def context(
+    folder: Path, newest: ssl.TLSVersion | None = None, name: str = "stack.example.com"
+) -> tuple[ssl.SSLContext, Path]:
     authority = Authority(folder / "ca")
     certificate, key = authority.issue(name, (name,), server=True)
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -331,23 +359,47 @@ def context(folder: Path, newest: ssl.TLSVersion | None = None, name: str = "sta
 
 
 def outside(**more: Any) -> Json:
-    given = {"addresses": ["127.0.0.1"], "declared_ports": [], "host_name": "stack.example.com", "ports": ["1"], "timeout": 3}
+    given = {
+        "addresses": ["127.0.0.1"],
+        "declared_ports": [],
+        "host_name": "stack.example.com",
+        "ports": ["1"],
+        "timeout": 3,
+    }
     return {**given, **more}
 
 
 GOOD = {"/": "200 Strict-Transport-Security: max-age=31536000|page", "/api/me": "401 |{}", "/api/team": "401 |{}",
         "/api/installation": '200 |{"isTeamExisting": true}', "/api/config": '200 |{"collectorUrl": "x"}'}  # fmt: skip
-BAD = {"/": "200 |page", "/api/me": '200 |{"email": "x"}', "/api/team": "401 |{}", "/v1/traces": "200 |{}",
-       "/api/installation": '200 |{"isTeamExisting": false}', "/api/config": '200 |{"apiKey": "7c9e-secret-key"}'}  # fmt: skip
-HDX = ("hyperdx_https", "hyperdx_tls_protocols", "hyperdx_certificate", "hyperdx_hsts", "hyperdx_anonymous",
-       "hyperdx_registration", "hyperdx_config_key")  # fmt: skip
+BAD = {
+    "/": "200 |page",
+    "/api/me": '200 |{"email": "x"}',
+    "/api/team": "401 |{}",
+    "/v1/traces": "200 |{}",
+    "/api/installation": '200 |{"isTeamExisting": false}',
+    "/api/config": '200 |{"apiKey": "7c9e-secret-key"}',
+}
+HDX = (
+    "hyperdx_https",
+    "hyperdx_tls_protocols",
+    "hyperdx_certificate",
+    "hyperdx_hsts",
+    "hyperdx_anonymous",
+    "hyperdx_registration",
+    "hyperdx_config_key",
+)
 OTEL = ("otlp_tls", "otlp_tls_protocols", "otlp_certificate", "otlp_unauthenticated")
 
 
 def test_hyperdx_and_the_collector_from_outside(tmp_path: Path, probe: Callable[..., Seen]) -> None:
     secure, authority = context(tmp_path)
     with Web(GOOD, secure) as hyperdx, Web({"/v1/traces": "401 |{}"}, secure) as otlp:
-        given = {"https_port": hyperdx.port, "otlp_http_port": otlp.port, "otlp_grpc_port": 0, "ca_file": str(authority)}
+        given = {
+            "https_port": hyperdx.port,
+            "otlp_http_port": otlp.port,
+            "otlp_grpc_port": 0,
+            "ca_file": str(authority),
+        }
         seen = probe("network", **outside(**given))
         assert seen.all(*HDX, *OTEL) == {"pass"}, seen.text(*HDX, *OTEL)
         assert seen["ports_undeclared"] == "fail" and str(otlp.port) in seen.text("ports_undeclared")
@@ -365,10 +417,22 @@ def test_hyperdx_and_the_collector_from_outside(tmp_path: Path, probe: Callable[
 def test_hyperdx_and_the_collector_without_protection(tmp_path: Path, probe: Callable[..., Seen]) -> None:
     weak, authority = context(tmp_path, ssl.TLSVersion.TLSv1_2)
     with Web(BAD, weak) as hyperdx, Web(BAD) as otlp:
-        given = {"https_port": hyperdx.port, "otlp_http_port": otlp.port, "otlp_grpc_port": 0, "ca_file": str(authority)}
+        given = {
+            "https_port": hyperdx.port,
+            "otlp_http_port": otlp.port,
+            "otlp_grpc_port": 0,
+            "ca_file": str(authority),
+        }
         seen = probe("network", **outside(**given))
-    failing = ("hyperdx_tls_protocols", "hyperdx_hsts", "hyperdx_anonymous", "hyperdx_registration", "hyperdx_config_key",
-               "otlp_tls", "otlp_unauthenticated")  # fmt: skip
+    failing = (
+        "hyperdx_tls_protocols",
+        "hyperdx_hsts",
+        "hyperdx_anonymous",
+        "hyperdx_registration",
+        "hyperdx_config_key",
+        "otlp_tls",
+        "otlp_unauthenticated",
+    )
     assert seen.all(*failing) == {"fail"}, seen.text(*failing)
     assert "accepts TLS 1.0 and TLS 1.1" in seen.text("hyperdx_tls_protocols")
 
@@ -380,14 +444,16 @@ def test_a_port_with_nobody_behind_it_is_no_pass(probe: Callable[..., Seen]) -> 
     assert seen["otlp_unauthenticated"] == "error" and "nobody answers" in seen.text("otlp_unauthenticated")
 
 
-# -- the role -----------------------------------------------------------------------------------------------------------
+# -- the role ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_role_reports_and_fails_by_the_threshold(play: Callable[..., Run], tmp_path: Path) -> None:
     folder = tmp_path / "stack"
     (folder / "secrets").mkdir(parents=True)
     (folder / "secrets/mongo_uri").write_text(f"mongodb://x:{MONGO_APP}@db/x")
-    (folder / "compose.yml").write_text(f"services:\n  app:\n    environment:\n      MONGO_URI: mongodb://x:{MONGO_APP}@db/x\n")
+    (folder / "compose.yml").write_text(
+        f"services:\n  app:\n    environment:\n      MONGO_URI: mongodb://x:{MONGO_APP}@db/x\n"
+    )
     (folder / "secrets/mongo_uri").chmod(0o600)
     (folder / "compose.yml").chmod(0o644)
     given = {
@@ -414,7 +480,7 @@ def test_the_role_reports_and_fails_by_the_threshold(play: Callable[..., Run], t
     assert not [secret for secret in SECRETS if secret in run.output + str(found)]
 
 
-# -- the real collector ---------------------------------------------------------------------------------------------------
+# -- the real collector -----------------------------------------------------------------------------------------------
 
 
 TOKEN = "collector-token-4408-hR"
@@ -432,7 +498,10 @@ def test_the_real_collector(is_closed: bool, tmp_path: Path, probe: Callable[...
         certificate, key = authority.issue("stack.example.com", ("stack.example.com",), server=True)
         for file in (collector.folder / "ca", certificate, key):
             file.chmod(0o755)
-        secure = {"tls": {"cert_file": str(certificate), "key_file": str(key)}, "auth": {"authenticator": "bearertokenauth"}}
+        secure = {
+            "tls": {"cert_file": str(certificate), "key_file": str(key)},
+            "auth": {"authenticator": "bearertokenauth"},
+        }
         protocols = {
             name: {"endpoint": f"127.0.0.1:{port}", **(secure if is_closed else {})}
             for name, port in (("grpc", collector.ports.grpc), ("http", collector.ports.http))

@@ -1,4 +1,4 @@
-"""The audit's probes: what they make of what was measured. Inputs are as Docker, TLS peers, ClickHouse and MongoDB gave them."""
+"""The audit's probes: what they make of what was measured, which is as Docker, TLS peers and databases gave it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def by_probe(observations: list[Json]) -> dict[str, str]:
     return {one["probe"]: one["status"] for one in observations}
 
 
-# -- observations -------------------------------------------------------------------------------------------------------
+# -- observations -----------------------------------------------------------------------------------------------------
 
 
 def test_an_observation_is_short_and_holds_no_secret() -> None:
@@ -50,7 +50,7 @@ def test_an_observation_is_short_and_holds_no_secret() -> None:
     assert "s3cret" not in clean["evidence"] and "********" in clean["evidence"] and clean["probe"] == "x"
 
 
-# -- TLS ------------------------------------------------------------------------------------------------------------------
+# -- TLS --------------------------------------------------------------------------------------------------------------
 
 
 def answer_of(folder: Path, hello: bytes, oldest: ssl.TLSVersion) -> bytes:
@@ -103,8 +103,13 @@ def test_end_of_a_certificate(tmp_path: Path) -> None:
 
 
 TODAY = datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
-NEW_TLS = {"SSL 3.0": "refused (closed)", "TLS 1.0": "refused (protocol_version)", "TLS 1.1": "refused (protocol_version)",
-           "TLS 1.2": "accepted", "TLS 1.3": "accepted"}  # fmt: skip
+NEW_TLS = {
+    "SSL 3.0": "refused (closed)",
+    "TLS 1.0": "refused (protocol_version)",
+    "TLS 1.1": "refused (protocol_version)",
+    "TLS 1.2": "accepted",
+    "TLS 1.3": "accepted",
+}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +138,7 @@ def test_certificates(untrusted: str, days: int | None, status: str) -> None:
     assert found["status"] == status, found
 
 
-# -- from outside -----------------------------------------------------------------------------------------------------------
+# -- from outside -----------------------------------------------------------------------------------------------------
 
 
 def test_ports_that_are_tried() -> None:
@@ -144,11 +149,15 @@ def test_ports_that_are_tried() -> None:
 
 
 def test_open_ports() -> None:
-    states = {port: "refused" for port in outside.wanted_ports([], [22, 443])}
+    states = dict.fromkeys(outside.wanted_ports([], [22, 443]), "refused")
     good = outside.judge_ports("h", {**states, 22: "open", 443: "open"}, [22, 443])
     assert set(by_probe(good).values()) == {"pass"}
     bad = by_probe(outside.judge_ports("h", {**states, 22: "open", 4320: "open", 27017: "open"}, [22, 443]))
-    assert {probe for probe, status in bad.items() if status == "fail"} == {"ports_undeclared", "port_opamp", "ports_databases"}
+    assert {probe for probe, status in bad.items() if status == "fail"} == {
+        "ports_undeclared",
+        "port_opamp",
+        "ports_databases",
+    }
     # one host per service: its port is declared there
     declared = by_probe(outside.judge_ports("h", {**states, 8443: "open"}, [8443]))
     assert set(declared.values()) == {"pass"}
@@ -191,10 +200,12 @@ def test_otlp_without_a_key(status: int, is_team: bool | None, expected: str) ->
 
 GO = {
     # SETTINGS, then HEADERS of a reply that has only trailers, as grpc-go sends them
-    "unauthenticated": "000000040000000000" + "000011010500000001" + "88" + "5f8b1d75d0620d263d4c4d6564" + "40" "889acac8b21234da8f" "023136",
-    "accepted": "000000040000000000" + "00000c010500000001" + "88" + "40" "889acac8b21234da8f" "0130",
-    "other": "000000040000000000" + "00000d010500000001" + "88" + "40" "889acac8b21234da8f" "023132",
-    "raw": "000010010500000001" + "88" + "00" "0b" + b"grpc-status".hex() + "023136",
+    "unauthenticated": "000000040000000000" + "000011010500000001" + "88" + "5f8b1d75d0620d263d4c4d6564" + "40"
+    "889acac8b21234da8f"
+    "023136",
+    "accepted": "000000040000000000" + "00000c010500000001" + "88" + "40889acac8b21234da8f0130",
+    "other": "000000040000000000" + "00000d010500000001" + "88" + "40889acac8b21234da8f023132",
+    "raw": "000010010500000001" + "88" + "000b" + b"grpc-status".hex() + "023136",
 }
 
 
@@ -205,13 +216,18 @@ def test_answers_of_grpc() -> None:
         place = raw.rfind(b"\x01\x05\x00\x00\x00\x01") - 3
         return outside.grpc_answer(raw[:place] + (len(raw) - place - 9).to_bytes(3, "big") + raw[place + 3 :]).status
 
-    assert {name: status(data) for name, data in GO.items()} == {"unauthenticated": 401, "accepted": 200, "other": 400, "raw": 401}
+    assert {name: status(data) for name, data in GO.items()} == {
+        "unauthenticated": 401,
+        "accepted": 200,
+        "other": 400,
+        "raw": 401,
+    }
     assert outside.grpc_answer(b"").status == 0 and outside.grpc_answer(b"HTTP/1.1 400 Bad Request\r\n\r\n").status == 0
     request = outside.grpc_request("h:4317", True)
     assert request.startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") and outside.GRPC_PATH.encode() in request
 
 
-# -- the host -----------------------------------------------------------------------------------------------------------------
+# -- the host ---------------------------------------------------------------------------------------------------------
 
 INSPECTED: Json = {
     "Name": "/hdx-oss-app-1",
@@ -244,7 +260,12 @@ def setting(**values: Any) -> Callable[[Json], None]:
 
 def test_a_container_of_ours_passes() -> None:
     one = container()
-    found = [*host.judge_container(one, {}), host.judge_published(one, []), host.judge_environment_secrets(one), *host.judge_app(one)]
+    found = [
+        *host.judge_container(one, {}),
+        host.judge_published(one, []),
+        host.judge_environment_secrets(one),
+        *host.judge_app(one),
+    ]
     assert set(by_probe(found).values()) == {"pass"}, found
 
 
@@ -300,7 +321,9 @@ def test_databases_have_internal_networks() -> None:
 
 def test_published_ports() -> None:
     def status(address: str, port: str) -> str:
-        one = container(lambda one: one["NetworkSettings"].update(Ports={"1/tcp": [{"HostIp": address, "HostPort": port}]}))
+        one = container(
+            lambda one: one["NetworkSettings"].update(Ports={"1/tcp": [{"HostIp": address, "HostPort": port}]})
+        )
         return str(host.judge_published(one, [443])["status"])
 
     assert [status("0.0.0.0", "8080"), status("::", "8080"), status("192.0.2.1", "8080")] == ["fail"] * 3
@@ -377,7 +400,9 @@ def test_secrets_in_a_compose_file() -> None:
     wanted = ["MONGO_URI", "EXPRESS_SESSION_SECRET", "MONGO_INITDB_ROOT_PASSWORD", "QUOTED_TOKEN"]
     assert host.secrets_in_text(COMPOSE) == wanted
     assert host.secrets_in_text('A="[{\\"password\\":\\"\\"}]"') == []
-    assert host.is_secret("DEFAULT_CONNECTIONS", '[{"password":"x"}]') and not host.is_secret("DEFAULT_CONNECTIONS", "[]")
+    assert host.is_secret("DEFAULT_CONNECTIONS", '[{"password":"x"}]') and not host.is_secret(
+        "DEFAULT_CONNECTIONS", "[]"
+    )
 
 
 def test_modes() -> None:
@@ -386,7 +411,7 @@ def test_modes() -> None:
     assert found["status"] == "fail" and "/a (0644)" in found["evidence"] and "/b" not in found["evidence"]
 
 
-# -- logins and processes -----------------------------------------------------------------------------------------------
+# -- logins and processes ---------------------------------------------------------------------------------------------
 
 
 def test_logins_are_given_or_found(tmp_path: Path) -> None:
@@ -419,13 +444,15 @@ def test_a_wrapper_s_secret_is_found_in_its_child() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter a network namespace")
-def test_what_is_done_in_a_namespace_is_done_there_and_nowhere_else() -> None:
+def test_what_is_done_in_a_namespace_is_done_there_and_nowhere_else(tmp_path: Path) -> None:
     server = (
         "import subprocess, http.server as h; subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True);"
-        "s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); print(s.server_port, flush=True); s.serve_forever()"
+        "s = h.HTTPServer(('127.0.0.1', 0), h.SimpleHTTPRequestHandler); print(s.server_port, flush=True);"
+        "s.serve_forever()"
     )
-    with subprocess.Popen(["unshare", "--net", sys.executable, "-c", server], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          text=True, cwd="/var/empty" if Path("/var/empty").is_dir() else "/proc/self/fdinfo") as process:  # fmt: skip
+    command = ["unshare", "--net", sys.executable, "-c", server]
+    pipes: Json = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
         try:
             assert process.stdout
             web = connections.Web("127.0.0.1", int(process.stdout.readline()))
@@ -457,7 +484,7 @@ def test_connection_attempts() -> None:
         server.shutdown()
 
 
-# -- ClickHouse -----------------------------------------------------------------------------------------------------------
+# -- ClickHouse -------------------------------------------------------------------------------------------------------
 
 DENIED = clickhouse.Reply(497, "Code: 497. DB::Exception: u: Not enough privileges. (ACCESS_DENIED)")
 UNKNOWN = clickhouse.Reply(60, "Code: 60. DB::Exception: Table does not exist. (UNKNOWN_TABLE)")
@@ -475,13 +502,21 @@ def test_what_an_attempt_comes_to() -> None:
 
 
 def test_attempts_change_nothing_where_they_are_allowed() -> None:
-    tried = [*clickhouse.writes("otel", "t"), *clickhouse.writes("otel", ""), *clickhouse.reads(),
-             *clickhouse.ingest_must("otel", "t"), *clickhouse.ingest_must_not("otel"), clickhouse.URL_ATTEMPT]  # fmt: skip
+    tried = [
+        *clickhouse.writes("otel", "t"),
+        *clickhouse.writes("otel", ""),
+        *clickhouse.reads(),
+        *clickhouse.ingest_must("otel", "t"),
+        *clickhouse.ingest_must_not("otel"),
+        clickhouse.URL_ATTEMPT,
+    ]
     for attempt in tried:
         assert (
             attempt.is_check
             or clickhouse.ABSENT in attempt.statement
-            or attempt.statement.startswith(("EXPLAIN ", "DESCRIBE ", "SELECT ", "CREATE TABLE IF NOT EXISTS `otel`.`t`"))
+            or attempt.statement.startswith(
+                ("EXPLAIN ", "DESCRIBE ", "SELECT ", "CREATE TABLE IF NOT EXISTS `otel`.`t`")
+            )
             or attempt.statement.endswith((" WHERE 0", "ENGINE = HardenedAbsent"))
         ), attempt
 
@@ -496,7 +531,9 @@ def test_attempts_are_judged() -> None:
     other = clickhouse.Attempt("CHECK", "CHECK GRANT ...", is_check=True)
 
     def status(*replies: clickhouse.Reply, extra: tuple[str, ...] = ()) -> str:
-        return str(clickhouse.judge_attempts("x", "y", list(zip((alter, other), replies, strict=False)), extra)["status"])
+        return str(
+            clickhouse.judge_attempts("x", "y", list(zip((alter, other), replies, strict=False)), extra)["status"]
+        )
 
     assert status(DENIED, clickhouse.Reply(62, "")) == "pass"
     assert status(UNKNOWN, clickhouse.Reply(0, "0")) == "fail"
@@ -508,7 +545,9 @@ def test_logins_that_must_fail() -> None:
     refused = clickhouse.Reply(516, "(AUTHENTICATION_FAILED)")
     assert clickhouse.judge_logins("x", "y", {"a": refused, "b": clickhouse.Reply(194)}, "Refused:")["status"] == "pass"
     assert clickhouse.judge_logins("x", "y", {"a": refused, "b": DONE}, "")["status"] == "fail"
-    assert clickhouse.judge_logins("x", "y", {"a": refused, "b": clickhouse.Reply(-1, "closed")}, "")["status"] == "error"
+    assert (
+        clickhouse.judge_logins("x", "y", {"a": refused, "b": clickhouse.Reply(-1, "closed")}, "")["status"] == "error"
+    )
 
 
 def test_settings_and_limits() -> None:
@@ -528,8 +567,12 @@ def test_settings_and_limits() -> None:
 
 
 def test_users_and_managers() -> None:
-    users = [["default", "['no_password']", ["::1", "127.0.0.1"], [], [], []], ["a", "['sha256_password']", ["::/0"], [], [], []],
-             ["b", "['sha256_password']", [], ["app"], [], []], ["c", "sha256_password", [], [], [], ["%"]]]  # fmt: skip
+    users = [
+        ["default", "['no_password']", ["::1", "127.0.0.1"], [], [], []],
+        ["a", "['sha256_password']", ["::/0"], [], [], []],
+        ["b", "['sha256_password']", [], ["app"], [], []],
+        ["c", "sha256_password", [], [], [], ["%"]],
+    ]
     hosts, authentication = clickhouse.judge_users("x", users)
     assert hosts["evidence"] == "May come from anywhere: a, c."
     assert authentication["evidence"] == "Weak authentication: default (no_password)."
@@ -543,7 +586,8 @@ def test_users_and_managers() -> None:
 def test_logs_and_disks() -> None:
     created = "CREATE TABLE system.query_log (a Date) ENGINE = MergeTree ORDER BY a{} SETTINGS index_granularity = 8192"
     config = ElementTree.fromstring(
-        "<clickhouse><session_log><ttl>event_date + INTERVAL 30 DAY</ttl></session_log><query_log><database/></query_log></clickhouse>"
+        "<clickhouse><session_log><ttl>event_date + INTERVAL 30 DAY</ttl></session_log>"
+        "<query_log><database/></query_log></clickhouse>"
     )
 
     def log(table: str, query: str = "", config: ElementTree.Element | None = None) -> str:
@@ -558,7 +602,9 @@ def test_logs_and_disks() -> None:
     assert clickhouse.judge_disks("x", disks, policies, [["encrypted"], ["default"]])["status"] == "fail"
     assert clickhouse.judge_disks("x", disks, policies, [])["status"] == "fail"
     assert clickhouse.judge_urls("x", clickhouse.Reply(491, "(UNACCEPTABLE_URL)"))["status"] == "pass"
-    assert clickhouse.judge_urls("x", DONE)["status"] == "fail" and clickhouse.judge_urls("x", DENIED)["status"] == "error"
+    assert (
+        clickhouse.judge_urls("x", DONE)["status"] == "fail" and clickhouse.judge_urls("x", DENIED)["status"] == "error"
+    )
 
 
 GOOD_CONFIG = """<clickhouse>
@@ -578,7 +624,12 @@ GOOD_CONFIG = """<clickhouse>
         ("local_encrypted", "local", 452, ["clickhouse_named_collections"]),
         ("<allow_no_password>0", "<allow_no_password>1", 452, ["clickhouse_password_types"]),
         ("yes", "no", 452, ["clickhouse_external_authenticators"]),
-        ("<enable_tls>yes</enable_tls>", "<tls_require_cert>never</tls_require_cert>", 452, ["clickhouse_external_authenticators"]),
+        (
+            "<enable_tls>yes</enable_tls>",
+            "<tls_require_cert>never</tls_require_cert>",
+            452,
+            ["clickhouse_external_authenticators"],
+        ),
         ("https://sso", "http://sso", 452, ["clickhouse_external_authenticators"]),
     ],
 )
@@ -588,7 +639,7 @@ def test_the_configuration_that_was_loaded(old: str, new: str, override: int, fa
     assert [probe for probe, status in found.items() if status != "pass"] == failing
 
 
-# -- MongoDB --------------------------------------------------------------------------------------------------------------
+# -- MongoDB ----------------------------------------------------------------------------------------------------------
 
 UNAUTHORIZED = mongodb.Reply(13, "Command listDatabases requires authentication")
 
@@ -603,7 +654,10 @@ def test_answers_of_mongodb() -> None:
     assert mongodb.judge_javascript("x", refused)["status"] == "pass"
     assert mongodb.judge_javascript("x", mongodb.Reply(0))["status"] == "fail"
     assert mongodb.judge_javascript("x", UNAUTHORIZED)["status"] == "error"
-    assert mongodb.judge_localhost("x", False)["status"] == "pass" and mongodb.judge_localhost("x", True)["status"] == "fail"
+    assert (
+        mongodb.judge_localhost("x", False)["status"] == "pass"
+        and mongodb.judge_localhost("x", True)["status"] == "fail"
+    )
     assert mongodb.judge_verbosity("x", {"verbosity": 0, "accessControl": {"verbosity": 1}})["status"] == "pass"
     assert mongodb.judge_verbosity("x", {"verbosity": 0, "accessControl": {"verbosity": -1}})["status"] == "fail"
     assert mongodb.judge_keyfile("x", "rs0", {"keyFile": "/k"})["status"] == "pass"

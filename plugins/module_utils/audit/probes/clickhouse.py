@@ -70,8 +70,12 @@ OF_HYPERDX: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 """Settings that HyperDX sends along (packages/common-utils/src/clickhouse, core/metadata and the interface)."""
 
-LIMITS: tuple[tuple[str, str], ...] = (("max_execution_time", "0"), ("max_execution_time", "1000000"),
-                                       ("max_memory_usage", "0"), ("max_memory_usage", str(1 << 60)))  # fmt: skip
+LIMITS: tuple[tuple[str, str], ...] = (
+    ("max_execution_time", "0"),
+    ("max_execution_time", "1000000"),
+    ("max_memory_usage", "0"),
+    ("max_memory_usage", str(1 << 60)),
+)
 """Ways to lift a limit: no limit at all, or one that is none."""
 
 
@@ -135,7 +139,7 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-# -- what is tried --------------------------------------------------------------------------------------------------------
+# -- what is tried ----------------------------------------------------------------------------------------------------
 
 
 def writes(database: str, table: str) -> list[Attempt]:
@@ -147,19 +151,29 @@ def writes(database: str, table: str) -> list[Attempt]:
     absent = f"{name(database)}.{name(ABSENT)}"
     found = [
         Attempt("CREATE TABLE", f"CREATE TABLE {name(ABSENT)}.t (x UInt8) ENGINE = Memory", (UNKNOWN_DATABASE,)),
-        Attempt("CREATE DATABASE", f"CREATE DATABASE {name(ABSENT)} ENGINE = HardenedAbsent", (UNKNOWN_DATABASE_ENGINE,)),
+        Attempt(
+            "CREATE DATABASE", f"CREATE DATABASE {name(ABSENT)} ENGINE = HardenedAbsent", (UNKNOWN_DATABASE_ENGINE,)
+        ),
         Attempt("ALTER TABLE DELETE", f"ALTER TABLE {absent} DELETE WHERE 1", (UNKNOWN_TABLE, UNKNOWN_DATABASE)),
-        Attempt("ALTER TABLE ADD COLUMN", f"ALTER TABLE {absent} ADD COLUMN x UInt8", (UNKNOWN_TABLE, UNKNOWN_DATABASE)),
-        Attempt("RENAME TABLE", f"RENAME TABLE {absent} TO {name(database)}.{name(ABSENT + '_')}",
-                (UNKNOWN_TABLE, UNKNOWN_DATABASE)),
+        Attempt(
+            "ALTER TABLE ADD COLUMN", f"ALTER TABLE {absent} ADD COLUMN x UInt8", (UNKNOWN_TABLE, UNKNOWN_DATABASE)
+        ),
+        Attempt(
+            "RENAME TABLE",
+            f"RENAME TABLE {absent} TO {name(database)}.{name(ABSENT + '_')}",
+            (UNKNOWN_TABLE, UNKNOWN_DATABASE),
+        ),
         Attempt("OPTIMIZE TABLE", f"OPTIMIZE TABLE {absent}", (UNKNOWN_TABLE, UNKNOWN_DATABASE)),
         Attempt("DROP TABLE", f"CHECK GRANT DROP TABLE ON {name(database)}.*", is_check=True),
         Attempt("TRUNCATE", f"CHECK GRANT TRUNCATE ON {name(database)}.*", is_check=True),
         Attempt("KILL QUERY", f"KILL QUERY WHERE query_id = {literal(ABSENT)}"),
         *_access(),
-    ]  # fmt: skip
-    return [_insert(database, table), *found] if table else [
-        Attempt("INSERT", f"CHECK GRANT INSERT ON {name(database)}.*", is_check=True), *found]  # fmt: skip
+    ]
+    return (
+        [_insert(database, table), *found]
+        if table
+        else [Attempt("INSERT", f"CHECK GRANT INSERT ON {name(database)}.*", is_check=True), *found]
+    )
 
 
 def _access() -> list[Attempt]:
@@ -191,17 +205,22 @@ def reads() -> list[Attempt]:
         Attempt("system.query_log", "SELECT query_id FROM system.query_log LIMIT 0"),
         Attempt("system.disks", "SELECT name FROM system.disks LIMIT 0"),
         # 279, 1001 and 210: it tried to connect; 291: outside of the folder for files
-        *(Attempt(label, f"EXPLAIN SELECT * FROM {source}", (DATABASE_ACCESS_DENIED, 279, 210, 107, 1001))
-          for label, source in sources.items()),
-    ]  # fmt: skip
+        *(
+            Attempt(label, f"EXPLAIN SELECT * FROM {source}", (DATABASE_ACCESS_DENIED, 279, 210, 107, 1001))
+            for label, source in sources.items()
+        ),
+    ]
 
 
 def ingest_must(database: str, table: str) -> list[Attempt]:
     """Return what the collector's user needs at every start and for its inserts."""
     needed = [
-        Attempt("CREATE DATABASE", f"CREATE DATABASE {name(database)} ENGINE = HardenedAbsent",
-                (DATABASE_ALREADY_EXISTS, UNKNOWN_DATABASE_ENGINE)),
-    ]  # fmt: skip
+        Attempt(
+            "CREATE DATABASE",
+            f"CREATE DATABASE {name(database)} ENGINE = HardenedAbsent",
+            (DATABASE_ALREADY_EXISTS, UNKNOWN_DATABASE_ENGINE),
+        ),
+    ]
     if table:
         there = f"{name(database)}.{name(table)}"
         needed += [
@@ -235,8 +254,10 @@ COMMON = ("system", "INFORMATION_SCHEMA", "information_schema")
 
 def tables(database: str) -> str:
     """Return the statement that names a table of a database."""
-    return (f"SELECT name FROM system.tables WHERE database = {literal(database)} AND engine LIKE '%MergeTree%'"
-            " ORDER BY name LIMIT 1 FORMAT JSONCompact")  # fmt: skip
+    return (
+        f"SELECT name FROM system.tables WHERE database = {literal(database)} AND engine LIKE '%MergeTree%'"
+        " ORDER BY name LIMIT 1 FORMAT JSONCompact"
+    )
 
 
 READER_SETTINGS = (
@@ -248,7 +269,8 @@ READER_SETTINGS = (
 QUOTA = "SELECT * FROM system.quota_usage FORMAT JSONCompact"
 
 ADMIN = {
-    "users": "SELECT name, toString(auth_type), host_ip, host_names, host_names_regexp, host_names_like FROM system.users",
+    "users": "SELECT name, toString(auth_type), host_ip, host_names, host_names_regexp, host_names_like"
+    " FROM system.users",
     "grants": "SELECT user_name, role_name, access_type FROM system.grants",
     "role_grants": "SELECT user_name, role_name, granted_role_name FROM system.role_grants",
     "logs": "SELECT name, create_table_query FROM system.tables WHERE database = 'system'"
@@ -261,8 +283,10 @@ ADMIN = {
 
 def policies_in_use(database: str) -> str:
     """Return the statement that says which storage policies the telemetry's tables use."""
-    return (f"SELECT DISTINCT storage_policy FROM system.tables WHERE database = {literal(database)}"
-            " AND storage_policy != ''")  # fmt: skip
+    return (
+        f"SELECT DISTINCT storage_policy FROM system.tables WHERE database = {literal(database)}"
+        " AND storage_policy != ''"
+    )
 
 
 URL_ATTEMPT = Attempt(
@@ -271,7 +295,7 @@ URL_ATTEMPT = Attempt(
 """Explained only, so nobody connects; the list of allowed hosts is checked all the same."""
 
 
-# -- what the answers mean ------------------------------------------------------------------------------------------------
+# -- what the answers mean --------------------------------------------------------------------------------------------
 
 
 def judge_logins(probe: str, subject: str, replies: Mapping[str, Reply], right: str) -> Json:
@@ -342,8 +366,13 @@ def judge_settings(subject: str, tried: Sequence[tuple[str, str, Reply]]) -> Jso
     wrong = [f"{setting}={value} ({reply.short})" for setting, value, reply in known if reply.code]
     if not known or all(reply.code < 0 for _setting, _value, reply in known):
         return observe("clickhouse_reader_settings", subject, ERROR, "No setting could be tried.")
-    return judged("clickhouse_reader_settings", subject, not wrong, f"All {len(known)} settings that HyperDX sends pass.",
-                  f"HyperDX' queries fail with {listed(wrong)}.")  # fmt: skip
+    return judged(
+        "clickhouse_reader_settings",
+        subject,
+        not wrong,
+        f"All {len(known)} settings that HyperDX sends pass.",
+        f"HyperDX' queries fail with {listed(wrong)}.",
+    )
 
 
 def judge_limits(subject: str, tried: Sequence[tuple[str, str, Reply]]) -> Json:
@@ -359,9 +388,13 @@ def judge_limits(subject: str, tried: Sequence[tuple[str, str, Reply]]) -> Json:
     ]
     if not lifted and unknown:
         return observe("clickhouse_reader_limits", subject, ERROR, f"No answer that tells: {listed(unknown)}.")
-    return judged("clickhouse_reader_limits", subject, not lifted,
-                  f"Refused: {listed(f'{setting}={value} ({reply.short})' for setting, value, reply in tried)}.",
-                  f"The user can lift its limits: {listed(lifted)} accepted.")  # fmt: skip
+    return judged(
+        "clickhouse_reader_limits",
+        subject,
+        not lifted,
+        f"Refused: {listed(f'{setting}={value} ({reply.short})' for setting, value, reply in tried)}.",
+        f"The user can lift its limits: {listed(lifted)} accepted.",
+    )
 
 
 def judge_resources(subject: str, settings: Mapping[str, str], quota: Reply) -> Json:
@@ -372,10 +405,15 @@ def judge_resources(subject: str, settings: Mapping[str, str], quota: Reply) -> 
     """
     limits = [
         f"{setting}={settings[setting]}"
-        for setting in ("max_execution_time", "max_memory_usage", "max_rows_to_read", "max_bytes_to_read",
-                        "max_concurrent_queries_for_user")
+        for setting in (
+            "max_execution_time",
+            "max_memory_usage",
+            "max_rows_to_read",
+            "max_bytes_to_read",
+            "max_concurrent_queries_for_user",
+        )
         if settings.get(setting, "0") not in ("0", "")
-    ]  # fmt: skip
+    ]
     if not quota.code:
         try:
             document = json.loads(quota.text)
@@ -383,16 +421,21 @@ def judge_resources(subject: str, settings: Mapping[str, str], quota: Reply) -> 
             for row in document["data"]:
                 limits += [
                     f"quota {column}={value}"
-                    for column, value in zip(columns, row)
+                    for column, value in zip(columns, row)  # noqa: B905 (strict is of Python 3.10)
                     if column.startswith("max_") and value
                 ]
         except (ValueError, KeyError, TypeError):
             pass  # without a quota the profile alone counts
-    return judged("clickhouse_resource_limits", subject, bool(limits), f"Its queries are limited: {listed(limits)}.",
-                  "Neither a settings profile nor a quota limits its queries.")  # fmt: skip
+    return judged(
+        "clickhouse_resource_limits",
+        subject,
+        bool(limits),
+        f"Its queries are limited: {listed(limits)}.",
+        "Neither a settings profile nor a quota limits its queries.",
+    )
 
 
-# -- what the administrator sees ------------------------------------------------------------------------------------------
+# -- what the administrator sees --------------------------------------------------------------------------------------
 
 
 def judge_users(subject: str, users: Iterable[Sequence[Any]]) -> list[Json]:
@@ -410,11 +453,21 @@ def judge_users(subject: str, users: Iterable[Sequence[Any]]) -> list[Json]:
         if kinds:
             weak.append(f"{user} ({listed(sorted(set(kinds)))})")
     return [
-        judged("clickhouse_user_hosts", subject, not anywhere, f"Each of {count} users has a HOST.",
-               f"May come from anywhere: {listed(anywhere)}."),
-        judged("clickhouse_user_authentication", subject, not weak, f"None of {count} users is without a password or has one in"
-               " plain text.", f"Weak authentication: {listed(weak)}."),
-    ]  # fmt: skip
+        judged(
+            "clickhouse_user_hosts",
+            subject,
+            not anywhere,
+            f"Each of {count} users has a HOST.",
+            f"May come from anywhere: {listed(anywhere)}.",
+        ),
+        judged(
+            "clickhouse_user_authentication",
+            subject,
+            not weak,
+            f"None of {count} users is without a password or has one in plain text.",
+            f"Weak authentication: {listed(weak)}.",
+        ),
+    ]
 
 
 _MANAGING = re.compile(
@@ -440,8 +493,13 @@ def judge_managers(
         managing |= more
     found = sorted(user for user, role in managing if user and not role)
     wrong = [user for user in found if user not in set(administrators)]
-    return judged("clickhouse_access_managers", subject, not wrong, f"Access is managed by {listed(found) or 'nobody'}.",
-                  f"May manage access and are no administrators: {listed(wrong)}.")  # fmt: skip
+    return judged(
+        "clickhouse_access_managers",
+        subject,
+        not wrong,
+        f"Access is managed by {listed(found) or 'nobody'}.",
+        f"May manage access and are no administrators: {listed(wrong)}.",
+    )
 
 
 def judge_log(
@@ -456,14 +514,24 @@ def judge_log(
     query = queries.get(table, "")
     if query:
         ttl = re.search(r"\bTTL\b\s+(.{0,80}?)(?:\s+SETTINGS\b|$)", query, re.DOTALL)
-        return judged(probe, subject, bool(ttl), f"system.{table} is written, TTL {ttl.group(1) if ttl else ''}.",
-                      f"system.{table} is written and never deleted: it has no TTL.")  # fmt: skip
+        return judged(
+            probe,
+            subject,
+            bool(ttl),
+            f"system.{table} is written, TTL {ttl.group(1) if ttl else ''}.",
+            f"system.{table} is written and never deleted: it has no TTL.",
+        )
     element = config.find(table) if config is not None else None
     if element is None:
         return observe(probe, subject, FAIL, f"There is no system.{table}.")
     has_ttl = bool((element.findtext("ttl") or "").strip()) or "TTL" in (element.findtext("engine") or "").upper()
-    return judged(probe, subject, has_ttl, f"{table} is configured with a time to keep; nothing was written yet.",
-                  f"{table} is configured without a time to keep.")  # fmt: skip
+    return judged(
+        probe,
+        subject,
+        has_ttl,
+        f"{table} is configured with a time to keep; nothing was written yet.",
+        f"{table} is configured without a time to keep.",
+    )
 
 
 def judge_disks(
@@ -483,8 +551,13 @@ def judge_disks(
         return observe(
             "clickhouse_encrypted_disk", subject, ERROR, f"The disks of {listed(sorted(names))} are not known."
         )
-    return judged("clickhouse_encrypted_disk", subject, not plain, f"Tables lie on {listed(sorted(lying))}, encrypted.",
-                  f"Tables lie on {listed(plain)}, which is not encrypted.")  # fmt: skip
+    return judged(
+        "clickhouse_encrypted_disk",
+        subject,
+        not plain,
+        f"Tables lie on {listed(sorted(lying))}, encrypted.",
+        f"Tables lie on {listed(plain)}, which is not encrypted.",
+    )
 
 
 def judge_urls(subject: str, reply: Reply) -> Json:
@@ -493,11 +566,15 @@ def judge_urls(subject: str, reply: Reply) -> Json:
         return observe("clickhouse_remote_urls", subject, PASS, f"url() of a host that is not listed: {reply.short}.")
     if reply.code in REFUSALS or reply.code < 0:
         return observe("clickhouse_remote_urls", subject, ERROR, f"This user cannot try url(): {reply.short}.")
-    return observe("clickhouse_remote_urls", subject, FAIL,
-                   f"url() takes any host ({reply.short}): queries can reach what the server reaches.")  # fmt: skip
+    return observe(
+        "clickhouse_remote_urls",
+        subject,
+        FAIL,
+        f"url() takes any host ({reply.short}): queries can reach what the server reaches.",
+    )
 
 
-# -- the configuration that the server runs with ------------------------------------------------------------------------------
+# -- the configuration that the server runs with ----------------------------------------------------------------------
 
 CONFIG_PROBES = ("clickhouse_password_types", "clickhouse_named_collections", "clickhouse_external_authenticators")
 
@@ -517,11 +594,18 @@ def judge_config(subject: str, config: ElementTree.Element, override: Reply | No
     if override is not None and not override.code:
         wrong.append(f"a query may set {OVERRIDE[0]}, and so send their secrets elsewhere")
     return [
-        judged("clickhouse_password_types", subject, not allowed, f"{listed(kinds)} are off.", f"{listed(allowed)} on."),
-        judged("clickhouse_named_collections", subject, not wrong, f"named_collections_storage is {storage};"
-               f" {OVERRIDE[0]}: {override.short if override else 'not tried'}.", f"{'; '.join(wrong)}."),
+        judged(
+            "clickhouse_password_types", subject, not allowed, f"{listed(kinds)} are off.", f"{listed(allowed)} on."
+        ),
+        judged(
+            "clickhouse_named_collections",
+            subject,
+            not wrong,
+            f"named_collections_storage is {storage}; {OVERRIDE[0]}: {override.short if override else 'not tried'}.",
+            f"{'; '.join(wrong)}.",
+        ),
         _judge_authenticators(subject, config),
-    ]  # fmt: skip
+    ]
 
 
 def _is_off(value: str | None) -> bool:

@@ -94,7 +94,7 @@ class _Server:
         self._web = Web(self._host, 0)
         self._is_safe = False
 
-    # -- requests -----------------------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------------
 
     def _query(self, user: str, password: str, statement: str, settings: Mapping[str, str] | None = None) -> Reply:
         """The answer on a statement, of whoever asks."""
@@ -123,9 +123,9 @@ class _Server:
             return list(pool.map(lambda one: self._ask(login, one[0], one[1]), work))
 
     def _try(self, login: Login, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Reply]]:
-        return list(zip(attempts, self._all(login, [(one.statement, one.settings) for one in attempts])))
+        return list(zip(attempts, self._all(login, [(one.statement, one.settings) for one in attempts])))  # noqa: B905 (strict is of Python 3.10)
 
-    # -- what is looked at --------------------------------------------------------------------------------------------------
+    # -- what is looked at --------------------------------------------------------------------------------------------
 
     def look(self) -> list[Json]:
         """All observations."""
@@ -163,19 +163,29 @@ class _Server:
             answer = Web(self._host, self._ports["http"], timeout=self._timeout).ask("GET", "/ping")
             said.append(f"GET /ping on {self._ports['http']}: {answer.status or answer.body}")
         observations.append(
-            judged("clickhouse_plaintext", self._label, not plain,
-                   f"{self._ports['http']} and {self._ports['native']} are closed.",
-                   f"Open without TLS: {listed(where[name] for name in plain)}. {listed(said)}")
-        )  # fmt: skip
+            judged(
+                "clickhouse_plaintext",
+                self._label,
+                not plain,
+                f"{self._ports['http']} and {self._ports['native']} are closed.",
+                f"Open without TLS: {listed(where[name] for name in plain)}. {listed(said)}",
+            )
+        )
         for name in secure:
             endpoint = tls.Endpoint(self._host, self._ports[name], self._options["name"], self._timeout)
             measured = tls.examine(endpoint, self._options["ca_file"] or "")
             subject = f"{self._label}:{endpoint.port}"
             observations.append(tls.judge_protocols("clickhouse_tls_protocols", subject, measured))
             observations.append(
-                tls.judge_certificate("clickhouse_certificate", subject, measured, endpoint.name,
-                                      self._options["certificate_days"], self._today)
-            )  # fmt: skip
+                tls.judge_certificate(
+                    "clickhouse_certificate",
+                    subject,
+                    measured,
+                    endpoint.name,
+                    self._options["certificate_days"],
+                    self._today,
+                )
+            )
             if name == "https" and measured.is_tls:
                 self._use(endpoint, not measured.untrusted)
         if not secure:
@@ -186,13 +196,23 @@ class _Server:
             self._web = Web(self._host, self._ports["http"], timeout=self._timeout)
         others = [where[name] for name in ("mysql", "postgresql", "interserver", "grpc") if name in opened]
         observations.append(
-            judged("clickhouse_other_protocols", self._label, not others, "MySQL, PostgreSQL, interserver and gRPC are closed.",
-                   f"Open: {listed(others)}.")
-        )  # fmt: skip
+            judged(
+                "clickhouse_other_protocols",
+                self._label,
+                not others,
+                "MySQL, PostgreSQL, interserver and gRPC are closed.",
+                f"Open: {listed(others)}.",
+            )
+        )
         observations.append(
-            judged("clickhouse_metrics", self._label, "metrics" not in opened, f"{self._ports['metrics']} is closed.",
-                   f"{self._ports['metrics']} is open, and asks for no login.")
-        )  # fmt: skip
+            judged(
+                "clickhouse_metrics",
+                self._label,
+                "metrics" not in opened,
+                f"{self._ports['metrics']} is closed.",
+                f"{self._ports['metrics']} is open, and asks for no login.",
+            )
+        )
         return observations
 
     def _use(self, endpoint: tls.Endpoint, is_trusted: bool) -> None:
@@ -221,7 +241,7 @@ class _Server:
             except OSError as error:
                 replies = [Reply(-1, str(error))] * len(pairs)
             default[f"default without a password from {place}"] = replies[0]
-            for (user, _password), reply in zip(pairs[1:], replies[1:]):
+            for (user, _password), reply in zip(pairs[1:], replies[1:]):  # noqa: B905 (strict is of Python 3.10)
                 label = f"{user} with a shipped password"
                 # the worst answer of all places and passwords counts
                 if label not in known or not reply.code:
@@ -231,14 +251,14 @@ class _Server:
             clickhouse.judge_logins("clickhouse_known_users", self._label, known, "Refused:"),
         ], not default["default without a password from this host"].code
 
-    # -- as somebody --------------------------------------------------------------------------------------------------------
+    # -- as somebody --------------------------------------------------------------------------------------------------
 
     def _as(self, login: Login, probes: Iterable[str], work: Callable[[], list[Json]]) -> list[Json]:
         """What is found by `work` from where this user may come from, if it can log in."""
         if login.missing:
             return unmeasured(probes, self._label, login.missing)
         if self._options["validate_certs"] and login.password and not self._is_safe:
-            reason = "No password is sent, because the connection is not encrypted, or the certificate not trusted (validate_certs)."
+            reason = logins.NOT_SENT
             return unmeasured(probes, self._label, reason, ERROR)
 
         def all_of_it() -> list[Json]:
@@ -276,14 +296,25 @@ class _Server:
         values = {str(row[0]): str(row[1]) for row in settings.rows} if not settings.code else {}
         override.append(replies[-1])
         return [
-            clickhouse.judge_attempts("clickhouse_reader_writes", subject, self._try(login, clickhouse.writes(database, table)),
-                                      note="" if table else f"There is no table in {database} yet."),
-            clickhouse.judge_attempts("clickhouse_reader_scope", subject, self._try(login, clickhouse.reads()),
-                                      [f"it sees tables in {listed(others)}"] if others else []),
-            clickhouse.judge_settings(subject, [(*pair, reply) for pair, reply in zip(clickhouse.OF_HYPERDX, replies)]),
-            clickhouse.judge_limits(subject, [(*pair, reply) for pair, reply in zip(clickhouse.LIMITS, replies[count:])]),
+            clickhouse.judge_attempts(
+                "clickhouse_reader_writes",
+                subject,
+                self._try(login, clickhouse.writes(database, table)),
+                note="" if table else f"There is no table in {database} yet.",
+            ),
+            clickhouse.judge_attempts(
+                "clickhouse_reader_scope",
+                subject,
+                self._try(login, clickhouse.reads()),
+                [f"it sees tables in {listed(others)}"] if others else [],
+            ),
+            clickhouse.judge_settings(subject, [(*pair, reply) for pair, reply in zip(clickhouse.OF_HYPERDX, replies)]),  # noqa: B905 (strict is of Python 3.10)
+            clickhouse.judge_limits(
+                subject,
+                [(*pair, reply) for pair, reply in zip(clickhouse.LIMITS, replies[count:])],  # noqa: B905 (strict is of Python 3.10)
+            ),
             clickhouse.judge_resources(subject, values, self._ask(login, clickhouse.QUOTA)),
-        ]  # fmt: skip
+        ]
 
     def _look_as_ingest(self) -> list[Json]:
         login, database = self._ingest, self._options["database"]
@@ -298,7 +329,7 @@ class _Server:
             "used": clickhouse.policies_in_use(self._options["database"]),
         }
         replies = dict(
-            zip(statements, self._all(login, [(f"{text} FORMAT JSONCompact", {}) for text in statements.values()]))
+            zip(statements, self._all(login, [(f"{text} FORMAT JSONCompact", {}) for text in statements.values()]))  # noqa: B905 (strict is of Python 3.10)
         )
         url = self._ask(login, clickhouse.URL_ATTEMPT.statement)
         refused = {name: reply for name, reply in replies.items() if reply.code}
@@ -345,9 +376,9 @@ class _Server:
                     )
                 ],
             )
-        return found  # fmt: skip
+        return found
 
-    # -- the configuration --------------------------------------------------------------------------------------------------
+    # -- the configuration --------------------------------------------------------------------------------------------
 
     def _config(self) -> ElementTree.Element | None:
         """The root of the configuration that the server loaded; None if it cannot be read here."""

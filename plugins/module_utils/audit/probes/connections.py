@@ -1,7 +1,7 @@
 # Copyright (c) 2026, hardened.clickstack contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probes' way to the network: connection attempts, HTTP requests, and the namespace of a container to make them from.
+"""The probes' way to the network: connection attempts, HTTP requests, and a container's namespace to make them from.
 
 A thread that enters a network namespace opens its sockets there, as the container's own processes do: so a login is
 tried from where the user may come from. The rest of the process stays where it is (setns(2)).
@@ -65,7 +65,7 @@ async def _attempt_all(targets: list[tuple[str, int]], timeout: float) -> dict[t
             return OPEN
 
     found = await asyncio.gather(*(attempt(*target) for target in targets))
-    return dict(zip(targets, found))
+    return dict(zip(targets, found))  # noqa: B905 (strict is of Python 3.10)
 
 
 class _Connection(http.client.HTTPConnection):

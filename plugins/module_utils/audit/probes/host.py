@@ -183,7 +183,7 @@ def published(container: Container) -> list[tuple[str, int, str]]:
     )
 
 
-# -- containers -----------------------------------------------------------------------------------------------------------
+# -- containers -------------------------------------------------------------------------------------------------------
 
 
 def judge_container(one: Container, networks: Mapping[str, Json]) -> list[Json]:
@@ -195,15 +195,25 @@ def judge_container(one: Container, networks: Mapping[str, Json]) -> list[Json]:
 
 
 def _privileged(one: Container) -> Json:
-    return judged("container_privileged", one.name, not one.settings.get("Privileged"), "It is not privileged.",
-                  "It is privileged: its root is the host's.")  # fmt: skip
+    return judged(
+        "container_privileged",
+        one.name,
+        not one.settings.get("Privileged"),
+        "It is not privileged.",
+        "It is privileged: its root is the host's.",
+    )
 
 
 def _namespaces(one: Container) -> Json:
     kinds = {"PidMode": "pid", "IpcMode": "ipc", "UTSMode": "uts", "NetworkMode": "network", "UsernsMode": "user"}
     shared = [name for key, name in kinds.items() if one.settings.get(key) == "host"]
-    return judged("container_namespaces", one.name, not shared, "It has namespaces of its own.",
-                  f"It shares the host's namespaces: {listed(shared)}.")  # fmt: skip
+    return judged(
+        "container_namespaces",
+        one.name,
+        not shared,
+        "It has namespaces of its own.",
+        f"It shares the host's namespaces: {listed(shared)}.",
+    )
 
 
 def _capabilities(one: Container) -> Json:
@@ -214,9 +224,13 @@ def _capabilities(one: Container) -> Json:
         wrong.append("Docker's default capabilities are not dropped")
     if added - _ADDABLE:
         wrong.append(f"it is given {listed(sorted(added - _ADDABLE))}")
-    return judged("container_capabilities", one.name, not wrong,
-                  f"All capabilities are dropped; added: {listed(sorted(added)) or 'none'}.",
-                  sentence(wrong))  # fmt: skip
+    return judged(
+        "container_capabilities",
+        one.name,
+        not wrong,
+        f"All capabilities are dropped; added: {listed(sorted(added)) or 'none'}.",
+        sentence(wrong),
+    )
 
 
 def _capability(name: str) -> str:
@@ -226,13 +240,23 @@ def _capability(name: str) -> str:
 def _no_new_privileges(one: Container) -> Json:
     options = [text.replace("=", ":") for text in one.settings.get("SecurityOpt") or ()]
     is_set = any(text in ("no-new-privileges", "no-new-privileges:true") for text in options)
-    return judged("container_no_new_privileges", one.name, is_set, "no-new-privileges is set.",
-                  "no-new-privileges is not set: a setuid program in it can become root.")  # fmt: skip
+    return judged(
+        "container_no_new_privileges",
+        one.name,
+        is_set,
+        "no-new-privileges is set.",
+        "no-new-privileges is not set: a setuid program in it can become root.",
+    )
 
 
 def _read_only(one: Container) -> Json:
-    return judged("container_read_only", one.name, bool(one.settings.get("ReadonlyRootfs")),
-                  "Its root file system is read-only.", "Its root file system can be written to.")  # fmt: skip
+    return judged(
+        "container_read_only",
+        one.name,
+        bool(one.settings.get("ReadonlyRootfs")),
+        "Its root file system is read-only.",
+        "Its root file system can be written to.",
+    )
 
 
 def _user(one: Container) -> Json:
@@ -241,14 +265,24 @@ def _user(one: Container) -> Json:
     if not ids:
         is_root = said.split(":")[0] in ("", "0", "root")
         return judged("container_user", one.name, not is_root, f"It runs as {said}.", "Its user is root.")
-    return judged("container_user", one.name, 0 not in ids, f"Its processes run as {listed(ids)}.",
-                  f"Processes in it run as root (their users: {listed(ids)}).")  # fmt: skip
+    return judged(
+        "container_user",
+        one.name,
+        0 not in ids,
+        f"Its processes run as {listed(ids)}.",
+        f"Processes in it run as root (their users: {listed(ids)}).",
+    )
 
 
 def _memory(one: Container) -> Json:
     limit = int(one.settings.get("Memory") or 0)
-    return judged("container_memory", one.name, limit > 0, f"Its memory is limited to {limit >> 20} MiB.",
-                  "Its memory is not limited: it can take all of the host's.")  # fmt: skip
+    return judged(
+        "container_memory",
+        one.name,
+        limit > 0,
+        f"Its memory is limited to {limit >> 20} MiB.",
+        "Its memory is not limited: it can take all of the host's.",
+    )
 
 
 def _cpus(one: Container) -> Json:
@@ -256,14 +290,20 @@ def _cpus(one: Container) -> Json:
     quota = int(one.settings.get("CpuQuota") or 0)
     if quota > 0:
         limit = quota / (int(one.settings.get("CpuPeriod") or 0) or 100_000)
-    return judged("container_cpus", one.name, limit > 0, f"It is limited to {limit:g} CPUs.",
-                  "Its CPUs are not limited.")  # fmt: skip
+    return judged(
+        "container_cpus", one.name, limit > 0, f"It is limited to {limit:g} CPUs.", "Its CPUs are not limited."
+    )
 
 
 def _pids(one: Container) -> Json:
     limit = int(one.settings.get("PidsLimit") or 0)
-    return judged("container_pids", one.name, limit > 0, f"It may have {limit} processes.",
-                  "Its number of processes is not limited.")  # fmt: skip
+    return judged(
+        "container_pids",
+        one.name,
+        limit > 0,
+        f"It may have {limit} processes.",
+        "Its number of processes is not limited.",
+    )
 
 
 def _docker_socket(one: Container) -> Json:
@@ -275,8 +315,13 @@ def _docker_socket(one: Container) -> Json:
         )
         and mount.get("Type") == "bind"
     ]
-    return judged("container_docker_socket", one.name, not mounted, "No socket of a container engine is mounted.",
-                  f"{listed(mounted)} of the host is mounted: who is in the container commands the host.")  # fmt: skip
+    return judged(
+        "container_docker_socket",
+        one.name,
+        not mounted,
+        "No socket of a container engine is mounted.",
+        f"{listed(mounted)} of the host is mounted: who is in the container commands the host.",
+    )
 
 
 def _seccomp(one: Container) -> Json:
@@ -286,25 +331,39 @@ def _seccomp(one: Container) -> Json:
     wrong = [f"security_opt says {text}" for text in unconfined]
     if 0 in modes:
         wrong.append("a process runs without a seccomp filter (/proc/<pid>/status: Seccomp 0)")
-    return judged("container_seccomp", one.name, not wrong, "Its processes run under a seccomp filter."
-                  if modes else "No profile is switched off.", f"{listed(wrong)}.")  # fmt: skip
+    return judged(
+        "container_seccomp",
+        one.name,
+        not wrong,
+        "Its processes run under a seccomp filter." if modes else "No profile is switched off.",
+        f"{listed(wrong)}.",
+    )
 
 
 def _healthcheck(one: Container) -> Json:
     test = (one.inspected["Config"].get("Healthcheck") or {}).get("Test") or []
     is_checked = bool(test) and test[0] != "NONE"
     state = (one.inspected["State"].get("Health") or {}).get("Status", "unknown")
-    return judged("container_healthcheck", one.name, is_checked, f"It has a health check; it is {state}.",
-                  "It has no health check.")  # fmt: skip
+    return judged(
+        "container_healthcheck",
+        one.name,
+        is_checked,
+        f"It has a health check; it is {state}.",
+        "It has no health check.",
+    )
 
 
 def _log_rotation(one: Container) -> Json:
     log = one.settings.get("LogConfig") or {}
     driver, options = str(log.get("Type", "")), log.get("Config") or {}
     is_limited = driver != "json-file" or bool(options.get("max-size"))
-    return judged("container_log_rotation", one.name, is_limited,
-                  f"Its log driver is {driver}{' with max-size ' + options['max-size'] if options.get('max-size') else ''}.",
-                  "Its log is a json-file without max-size, which fills the disk.")  # fmt: skip
+    return judged(
+        "container_log_rotation",
+        one.name,
+        is_limited,
+        f"Its log driver is {driver}{' with max-size ' + options['max-size'] if options.get('max-size') else ''}.",
+        "Its log is a json-file without max-size, which fills the disk.",
+    )
 
 
 def _image_tag(one: Container) -> Json:
@@ -314,19 +373,29 @@ def _image_tag(one: Container) -> Json:
     tag = last.partition(":")[2]
     if re.fullmatch(r"(sha256:)?[0-9a-f]{12,64}", one.image):
         return observe("container_image_tag", one.name, PASS, "It was started by its image's id.")
-    return judged("container_image_tag", one.name, bool(re.match(r"v?\d+\.\d+", tag)), f"{one.image} names a version.",
-                  f"{one.image} moves: the next pull may bring another {tag or 'latest'}.")  # fmt: skip
+    return judged(
+        "container_image_tag",
+        one.name,
+        bool(re.match(r"v?\d+\.\d+", tag)),
+        f"{one.image} names a version.",
+        f"{one.image} moves: the next pull may bring another {tag or 'latest'}.",
+    )
 
 
 def _restart(one: Container) -> Json:
     policy = str((one.settings.get("RestartPolicy") or {}).get("Name") or "no")
-    return judged("container_restart", one.name, policy != "no", f"Its restart policy is {policy}.",
-                  "It has no restart policy: it stays down after a crash or a reboot.")  # fmt: skip
+    return judged(
+        "container_restart",
+        one.name,
+        policy != "no",
+        f"Its restart policy is {policy}.",
+        "It has no restart policy: it stays down after a crash or a reboot.",
+    )
 
 
 _CONTAINER_RULES: tuple[Callable[[Container], Json], ...] = (
-    _privileged, _namespaces, _capabilities, _no_new_privileges, _read_only, _user, _memory, _cpus, _pids, _docker_socket,
-    _seccomp, _healthcheck, _log_rotation, _image_tag, _restart,
+    _privileged, _namespaces, _capabilities, _no_new_privileges, _read_only, _user, _memory, _cpus, _pids,
+    _docker_socket, _seccomp, _healthcheck, _log_rotation, _image_tag, _restart,
 )  # fmt: skip
 
 
@@ -337,9 +406,15 @@ def _database_network(one: Container, networks: Mapping[str, Json]) -> list[Json
     if one.settings.get("NetworkMode") == "host":
         names = ["host"]
     outward = [name for name in names if not (networks.get(name) or {}).get("Internal")]
-    return [judged("container_database_network", one.name, not outward,
-                   f"It is in internal networks only: {listed(names) or 'none'}.",
-                   f"It is in networks that lead outside: {listed(outward)}.")]  # fmt: skip
+    return [
+        judged(
+            "container_database_network",
+            one.name,
+            not outward,
+            f"It is in internal networks only: {listed(names) or 'none'}.",
+            f"It is in networks that lead outside: {listed(outward)}.",
+        )
+    ]
 
 
 def judge_published(one: Container, declared: Iterable[int]) -> Json:
@@ -353,11 +428,16 @@ def judge_published(one: Container, declared: Iterable[int]) -> Json:
         for address, port, _target in published(one)
         if port not in known and not address.startswith("127.") and address != "::1"
     ]
-    return judged("docker_published", one.name, not wrong, "Docker publishes nothing of it that is not declared.",
-                  f"Docker publishes {listed(wrong)}, past ufw and other rules of the host's INPUT chain.")  # fmt: skip
+    return judged(
+        "docker_published",
+        one.name,
+        not wrong,
+        "Docker publishes nothing of it that is not declared.",
+        f"Docker publishes {listed(wrong)}, past ufw and other rules of the host's INPUT chain.",
+    )
 
 
-# -- the processes' environment -------------------------------------------------------------------------------------------
+# -- the processes' environment ---------------------------------------------------------------------------------------
 
 
 def judge_app(one: Container) -> list[Json]:
@@ -379,23 +459,41 @@ def judge_app(one: Container) -> list[Json]:
     url = environment.get("FRONTEND_URL", "")
     stats = environment.get("USAGE_STATS_ENABLED", "")
     return [
-        judged("session_secret", one.name, not wrong,
-               f"EXPRESS_SESSION_SECRET is set, is not the public constant, and has {len(secret)} characters.", wrong),
-        judged("frontend_url", one.name, url.startswith("https://"),
-               f"FRONTEND_URL is {url}, so cookies are marked Secure.",
-               f"FRONTEND_URL is {url or 'not set'}, so the session cookie goes over plain HTTP."),
+        judged(
+            "session_secret",
+            one.name,
+            not wrong,
+            f"EXPRESS_SESSION_SECRET is set, is not the public constant, and has {len(secret)} characters.",
+            wrong,
+        ),
+        judged(
+            "frontend_url",
+            one.name,
+            url.startswith("https://"),
+            f"FRONTEND_URL is {url}, so cookies are marked Secure.",
+            f"FRONTEND_URL is {url or 'not set'}, so the session cookie goes over plain HTTP.",
+        ),
         judge_log_level(one),
-        judged("usage_statistics", one.name, stats.lower() == "false", "USAGE_STATS_ENABLED is false.",
-               f"USAGE_STATS_ENABLED is {stats or 'not set'}: HyperDX reports table sizes and users to its makers."),
-    ]  # fmt: skip
+        judged(
+            "usage_statistics",
+            one.name,
+            stats.lower() == "false",
+            "USAGE_STATS_ENABLED is false.",
+            f"USAGE_STATS_ENABLED is {stats or 'not set'}: HyperDX reports table sizes and users to its makers.",
+        ),
+    ]
 
 
 def judge_log_level(one: Container) -> Json:
     """Return whether a container's HYPERDX_LOG_LEVEL is one at which it does not log whole messages."""
     level = one.environment.get("HYPERDX_LOG_LEVEL", "")
-    return judged("hyperdx_log_level", one.name, level.lower() not in ("debug", "trace", "silly", "verbose"),
-                  f"HYPERDX_LOG_LEVEL is {level or 'not set'}.",
-                  f"HYPERDX_LOG_LEVEL is {level}: whole OpAMP messages are logged, with what is secret in them.")  # fmt: skip
+    return judged(
+        "hyperdx_log_level",
+        one.name,
+        level.lower() not in ("debug", "trace", "silly", "verbose"),
+        f"HYPERDX_LOG_LEVEL is {level or 'not set'}.",
+        f"HYPERDX_LOG_LEVEL is {level}: whole OpAMP messages are logged, with what is secret in them.",
+    )
 
 
 def judge_collector(one: Container) -> list[Json]:
@@ -419,12 +517,21 @@ def judge_collector(one: Container) -> list[Json]:
         ]
     return [
         *found,
-        judged("collector_clickhouse_tls", one.name, is_tls_endpoint(endpoint),
-               f"CLICKHOUSE_ENDPOINT is {shown}.",
-               f"CLICKHOUSE_ENDPOINT is {shown}: telemetry and password cross the network in plain text."),
-        judged("collector_clickhouse_user", one.name, user not in ("", "default"), f"It writes as {user}.",
-               f"CLICKHOUSE_USER is {user or 'not set, which means default'}."),
-    ]  # fmt: skip
+        judged(
+            "collector_clickhouse_tls",
+            one.name,
+            is_tls_endpoint(endpoint),
+            f"CLICKHOUSE_ENDPOINT is {shown}.",
+            f"CLICKHOUSE_ENDPOINT is {shown}: telemetry and password cross the network in plain text.",
+        ),
+        judged(
+            "collector_clickhouse_user",
+            one.name,
+            user not in ("", "default"),
+            f"It writes as {user}.",
+            f"CLICKHOUSE_USER is {user or 'not set, which means default'}.",
+        ),
+    ]
 
 
 def is_tls_endpoint(endpoint: str) -> bool:
@@ -439,8 +546,13 @@ def is_tls_endpoint(endpoint: str) -> bool:
 def judge_environment_secrets(one: Container) -> Json:
     """Return whether `docker inspect` shows secrets in a container's environment; names are said, no values."""
     names = [name for name, value in parted(one.inspected["Config"].get("Env") or ()) if is_secret(name, value)]
-    return judged("environment_secrets", one.name, not names, "`docker inspect` shows no secret in its environment.",
-                  f"`docker inspect` shows {listed(sorted(names))}.")  # fmt: skip
+    return judged(
+        "environment_secrets",
+        one.name,
+        not names,
+        "`docker inspect` shows no secret in its environment.",
+        f"`docker inspect` shows {listed(sorted(names))}.",
+    )
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -454,7 +566,7 @@ def is_secret(name: str, value: str) -> bool:
     return bool(is_named) and text.lower() not in ("true", "false", "0", "1")
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files ------------------------------------------------------------------------------------------------------------
 
 
 def secrets_in_text(text: str) -> list[str]:
@@ -486,8 +598,15 @@ def judge_modes(files: Mapping[str, int]) -> list[Json]:
     if not files:
         return [observe("file_modes", "host", NOT_APPLICABLE, "No secrets, keys, .env or Compose files were found.")]
     wrong = [f"{path} ({mode:04o})" for path, mode in sorted(files.items()) if mode & 0o007]
-    return [judged("file_modes", "host", not wrong, f"None of {len(files)} files can be read by others.",
-                   f"Others can read {listed(wrong)}.")]  # fmt: skip
+    return [
+        judged(
+            "file_modes",
+            "host",
+            not wrong,
+            f"None of {len(files)} files can be read by others.",
+            f"Others can read {listed(wrong)}.",
+        )
+    ]
 
 
 def judge_compose_files(found: Mapping[str, Sequence[str]]) -> list[Json]:
@@ -498,7 +617,12 @@ def judge_compose_files(found: Mapping[str, Sequence[str]]) -> list[Json]:
     if not found:
         return [observe("compose_secrets", "host", NOT_APPLICABLE, "No Compose file was found.")]
     return [
-        judged("compose_secrets", path, not names, "No secret is written out in it.",
-               f"Secrets are written out in it: {listed(sorted(set(names)))}.")
+        judged(
+            "compose_secrets",
+            path,
+            not names,
+            "No secret is written out in it.",
+            f"Secrets are written out in it: {listed(sorted(set(names)))}.",
+        )
         for path, names in sorted(found.items())
-    ]  # fmt: skip
+    ]

@@ -149,7 +149,7 @@ def _processes(inspected: Json, children: dict[int, list[int]]) -> list[Process]
     return found
 
 
-# -- files --------------------------------------------------------------------------------------------------------------
+# -- files ------------------------------------------------------------------------------------------------------------
 
 
 def _files(containers: Sequence[Container], directories: Sequence[Path]) -> list[Json]:

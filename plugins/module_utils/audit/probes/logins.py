@@ -19,6 +19,9 @@ ARGUMENTS: Json = {
     "password_file": {"type": "path"},
     "pid": {"type": "int", "default": 0},
 }
+NOT_SENT = (
+    "No password is sent, because the connection is not encrypted, or the certificate not trusted (validate_certs)."
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def login(options: Json | None, option: str) -> Login:
 def of_environment(environment: Mapping[str, str], option: str) -> tuple[str, str] | None:
     """Return user and password of ClickHouse that a container was given; None if it was given none.
 
-    The collector writes as `default` without a password where nothing else is said (packages/otel-collector/cmd/migrate);
-    HyperDX reads by the first of its DEFAULT_CONNECTIONS, until somebody changes that in its interface.
+    The collector writes as `default` without a password where nothing else is said
+    (packages/otel-collector/cmd/migrate). HyperDX reads by the first of its DEFAULT_CONNECTIONS, until somebody
+    changes that in its interface.
 
     :param environment: of its processes
     :param option: `ingest` for the collector, `reader` for HyperDX

@@ -26,8 +26,8 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.o
 
 BAD_VALUE, UNAUTHORIZED, AUTHENTICATION_FAILED, COMMAND_NOT_FOUND, JS_FAILURE = 2, 13, 18, 59, 139
 SUPERUSERS = (
-    "root", "__system", "userAdminAnyDatabase", "dbAdminAnyDatabase", "readWriteAnyDatabase", "readAnyDatabase", "clusterAdmin",
-    "clusterManager", "hostManager", "backup", "restore", "userAdmin", "dbOwner",
+    "root", "__system", "userAdminAnyDatabase", "dbAdminAnyDatabase", "readWriteAnyDatabase", "readAnyDatabase",
+    "clusterAdmin", "clusterManager", "hostManager", "backup", "restore", "userAdmin", "dbOwner",
 )  # fmt: skip
 """Roles that are, or can become, more than the work of an application."""
 
@@ -51,8 +51,13 @@ def judge_plaintext(subject: str, plain: Reply) -> Json:
 
     :param plain: its answer on ping without TLS
     """
-    return judged("mongodb_plaintext", subject, plain.code != 0, f"Without TLS there is no answer ({plain.short}).",
-                  "It answers without TLS: what HyperDX stores, and logins, can be read on the way.")  # fmt: skip
+    return judged(
+        "mongodb_plaintext",
+        subject,
+        plain.code != 0,
+        f"Without TLS there is no answer ({plain.short}).",
+        "It answers without TLS: what HyperDX stores, and logins, can be read on the way.",
+    )
 
 
 def judge_anonymous(subject: str, replies: Mapping[str, Reply]) -> Json:
@@ -76,8 +81,13 @@ def judge_mechanisms(subject: str, mechanisms: Sequence[str], source: str) -> Js
     :param source: where that was said
     """
     weak = [name for name in mechanisms if name in ("SCRAM-SHA-1", "MONGODB-CR", "PLAIN")]
-    return judged("mongodb_mechanisms", subject, not weak, f"{source}: {listed(mechanisms)}.",
-                  f"{source}: {listed(weak)} beside {listed(set(mechanisms) - set(weak)) or 'nothing else'}.")  # fmt: skip
+    return judged(
+        "mongodb_mechanisms",
+        subject,
+        not weak,
+        f"{source}: {listed(mechanisms)}.",
+        f"{source}: {listed(weak)} beside {listed(set(mechanisms) - set(weak)) or 'nothing else'}.",
+    )
 
 
 def judge_javascript(subject: str, reply: Reply) -> Json:
@@ -108,8 +118,13 @@ def judge_rights(subject: str, database: str, roles: Iterable[Mapping[str, Any]]
     allowed = [what for what, reply in tried.items() if not reply.code]
     parts = ([f"roles {listed(wrong)}"] if wrong else []) + ([f"allowed: {listed(allowed)}"] if allowed else [])
     said = listed(f"{role} on {place}" for role, place in held) or "none"
-    return judged("mongodb_app_rights", subject, not parts, f"Its roles: {said}. Refused: {listed(tried)}.",
-                  f"It has more than its database: {'; '.join(parts)}.")  # fmt: skip
+    return judged(
+        "mongodb_app_rights",
+        subject,
+        not parts,
+        f"Its roles: {said}. Refused: {listed(tried)}.",
+        f"It has more than its database: {'; '.join(parts)}.",
+    )
 
 
 def judge_sources(subject: str, users: Mapping[str, Sequence[Mapping[str, Any]]], elsewhere: Reply | None) -> Json:
@@ -142,8 +157,13 @@ def judge_localhost(subject: str, value: Any) -> Json:
 
     :param value: of the parameter enableLocalhostAuthBypass
     """
-    return judged("mongodb_localhost_exception", subject, value is False, "enableLocalhostAuthBypass is false.",
-                  f"enableLocalhostAuthBypass is {value}: who reaches its loopback while it has no user makes the first.")  # fmt: skip
+    return judged(
+        "mongodb_localhost_exception",
+        subject,
+        value is False,
+        "enableLocalhostAuthBypass is false.",
+        f"enableLocalhostAuthBypass is {value}: who reaches its loopback while it has no user makes the first.",
+    )
 
 
 def judge_keyfile(subject: str, replica_set: str, security: Mapping[str, Any]) -> Json:
@@ -157,8 +177,13 @@ def judge_keyfile(subject: str, replica_set: str, security: Mapping[str, Any]) -
         return observe(probe, subject, NOT_APPLICABLE, "It is no member of a replica set.")
     mode = str(security.get("clusterAuthMode") or "keyFile")
     proven = bool(security.get("keyFile")) or mode in ("x509", "sendX509")
-    return judged(probe, subject, proven, f"Members of {replica_set} prove themselves by {mode}.",
-                  f"Members of {replica_set} prove nothing: there is no keyFile, and clusterAuthMode is not x509.")  # fmt: skip
+    return judged(
+        probe,
+        subject,
+        proven,
+        f"Members of {replica_set} prove themselves by {mode}.",
+        f"Members of {replica_set} prove nothing: there is no keyFile, and clusterAuthMode is not x509.",
+    )
 
 
 def judge_verbosity(subject: str, verbosity: Mapping[str, Any]) -> Json:
@@ -171,18 +196,23 @@ def judge_verbosity(subject: str, verbosity: Mapping[str, Any]) -> Json:
         level for level in (component.get("verbosity"), verbosity.get("verbosity")) if isinstance(level, (int, float))
     ]
     level = max(levels, default=0)
-    return judged("mongodb_log_verbosity", subject, level >= 1, f"accessControl is logged at {int(level)}.",
-                  "accessControl is logged at the default level, which leaves out who logged in.")  # fmt: skip
+    return judged(
+        "mongodb_log_verbosity",
+        subject,
+        level >= 1,
+        f"accessControl is logged at {int(level)}.",
+        "accessControl is logged at the default level, which leaves out who logged in.",
+    )
 
 
-# -- the configuration ----------------------------------------------------------------------------------------------------
+# -- the configuration ------------------------------------------------------------------------------------------------
 
 
 def configured(text: str) -> Json:
     """Return what a mongod.conf says, by dotted names: `{"security.keyFile": "/etc/mongo/keyfile"}`.
 
-    It is read where the server does not tell its options. mongod takes YAML; this reads nested mappings of scalars, which
-    is what they are in practice.
+    It is read where the server does not tell its options. mongod takes YAML; this reads nested mappings of scalars,
+    which is what they are in practice.
 
     :param text: its content
     """

@@ -45,7 +45,8 @@ except ImportError:
 TLS_PROBES = ("mongodb_tls_protocols", "mongodb_certificate")
 APP_PROBES = ("mongodb_app_rights", "mongodb_javascript")
 ADMIN_PROBES = (
-    "mongodb_mechanisms", "mongodb_app_sources", "mongodb_localhost_exception", "mongodb_keyfile", "mongodb_log_verbosity",
+    "mongodb_mechanisms", "mongodb_app_sources", "mongodb_localhost_exception", "mongodb_keyfile",
+    "mongodb_log_verbosity",
 )  # fmt: skip
 ALL_PROBES = ("mongodb_anonymous", "mongodb_plaintext", *TLS_PROBES, *APP_PROBES, *ADMIN_PROBES)
 _COLLECTION = "hardened_clickstack_audit"
@@ -103,9 +104,15 @@ class _Server:
         self._measured = tls.examine(self._endpoint, self._options["ca_file"] or "")
         observations = [
             tls.judge_protocols("mongodb_tls_protocols", self._label, self._measured),
-            tls.judge_certificate("mongodb_certificate", self._label, self._measured, self._endpoint.name,
-                                  self._options["certificate_days"], self._today),
-        ]  # fmt: skip
+            tls.judge_certificate(
+                "mongodb_certificate",
+                self._label,
+                self._measured,
+                self._endpoint.name,
+                self._options["certificate_days"],
+                self._today,
+            ),
+        ]
         without_tls = [probe for probe in ALL_PROBES if probe not in TLS_PROBES]
         if not HAS_PYMONGO:
             reason = "python3-pymongo is missing on the host that the probe runs on; install it there."
@@ -125,7 +132,7 @@ class _Server:
         is_open = not replies["from this host"].code
         return [*observations, *self._as_app(is_open), *self._as_admin(is_open)]
 
-    # -- requests -----------------------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _client(self, user: _User, is_tls: bool | None = None) -> Iterator[Any]:
@@ -174,10 +181,10 @@ class _Server:
         if user.missing:
             return user.missing
         if user.name and self._options["validate_certs"] and (not self._measured.is_tls or self._measured.untrusted):
-            return "No password is sent, because the connection is not encrypted, or the certificate not trusted (validate_certs)."
+            return logins.NOT_SENT
         return ""
 
-    # -- as HyperDX ---------------------------------------------------------------------------------------------------------
+    # -- as HyperDX ---------------------------------------------------------------------------------------------------
 
     def _as_app(self, is_open: bool) -> list[Json]:
         user = self._app
@@ -226,7 +233,7 @@ class _Server:
         except (OSError, PyMongoError) as error:
             return unmeasured(APP_PROBES, subject, f"{type(error).__name__}: {error}", ERROR)
 
-    # -- as the administrator -----------------------------------------------------------------------------------------------
+    # -- as the administrator -----------------------------------------------------------------------------------------
 
     def _as_admin(self, is_open: bool) -> list[Json]:
         user = _User() if is_open else self._admin
@@ -322,7 +329,7 @@ class _Server:
                 )
             else:
                 found.append(mongodb.judge_sources(subject, users, elsewhere))
-        return found  # fmt: skip
+        return found
 
     def _restrictions(self, client: Any) -> Json:
         """By name, the authenticationRestrictions of the users of the administrator's and HyperDX' databases."""
@@ -370,7 +377,7 @@ def _said(error: Exception) -> str:
 
 
 def _uri(options: Json) -> str:
-    """HyperDX' connection string: as given, or in a file, or from the environment of its processes; empty if nowhere."""
+    """HyperDX' connection string: as given, in a file, or from the environment of its processes; empty if nowhere."""
     if options.get("uri"):
         return str(options["uri"])
     if options.get("uri_file"):

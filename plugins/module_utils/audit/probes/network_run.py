@@ -95,7 +95,7 @@ class _Vantage:
                     return address, port
         return "", 0
 
-    # -- HyperDX ----------------------------------------------------------------------------------------------------------
+    # -- HyperDX ------------------------------------------------------------------------------------------------------
 
     def _hyperdx(self) -> tuple[bool | None, list[Json]]:
         """What HyperDX says, and whether it has a team; None if it does not say."""
@@ -148,7 +148,7 @@ class _Vantage:
         prefix = "" if web.port == 8000 and not web.is_tls else "/api"
         paths = [f"{prefix}/me", f"{prefix}/team", f"{prefix}/installation", "/api/config"]
         with ThreadPoolExecutor(len(paths)) as pool:
-            answers = dict(zip(paths, pool.map(lambda path: web.ask("GET", path), paths)))
+            answers = dict(zip(paths, pool.map(lambda path: web.ask("GET", path), paths)))  # noqa: B905 (strict is of Python 3.10)
         registration = answers[paths[2]]
         found = outside.document(registration)
         is_team = found.get("isTeamExisting") if isinstance(found, dict) else None
@@ -162,7 +162,7 @@ class _Vantage:
             observations += unmeasured(["hyperdx_config_key"], subject, reason)
         return (is_team if isinstance(is_team, bool) else None), observations
 
-    # -- the collector ------------------------------------------------------------------------------------------------------
+    # -- the collector ------------------------------------------------------------------------------------------------
 
     def _collector(self, is_team: bool | None) -> list[Json]:
         """What the collector says on both of its ports."""
@@ -209,8 +209,12 @@ def _judge_tls(subject: str, is_tls: bool, answer: Answer, is_team: bool | None)
             f"OTLP is spoken in plain text ({answer.status}): keys and telemetry can be read.",
         )
     if is_team is False:
-        return observe("otlp_tls", subject, NOT_APPLICABLE,
-                       f"Nobody answers ({answer.body}): the collector listens when HyperDX' first user is registered.")  # fmt: skip
+        return observe(
+            "otlp_tls",
+            subject,
+            NOT_APPLICABLE,
+            f"Nobody answers ({answer.body}): the collector listens when HyperDX' first user is registered.",
+        )
     return observe("otlp_tls", subject, ERROR, f"The port is open, but speaks neither TLS nor OTLP ({answer.body}).")
 
 

@@ -36,16 +36,35 @@ PORTS: dict[str, tuple[int, ...]] = {
 """Ports that nobody outside shall reach, by the probe that asks for them."""
 
 NAMES = {
-    22: "SSH", 2375: "Docker", 2376: "Docker over TLS", 4317: "OTLP/gRPC", 4318: "OTLP/HTTP", 4320: "OpAMP", 8000: "HyperDX API",
-    8080: "HyperDX", 8123: "ClickHouse HTTP", 8126: "Datadog receiver", 8443: "ClickHouse HTTPS", 8888: "collector metrics",
-    9000: "ClickHouse native", 9004: "ClickHouse MySQL", 9005: "ClickHouse PostgreSQL", 9009: "ClickHouse interserver",
-    9010: "ClickHouse interserver over TLS", 9100: "ClickHouse gRPC", 9363: "ClickHouse metrics",
-    9440: "ClickHouse native over TLS", 13133: "collector health", 14318: "collector", 24225: "fluentforward", 27017: "MongoDB",
-}  # fmt: skip
+    22: "SSH",
+    2375: "Docker",
+    2376: "Docker over TLS",
+    4317: "OTLP/gRPC",
+    4318: "OTLP/HTTP",
+    4320: "OpAMP",
+    8000: "HyperDX API",
+    8080: "HyperDX",
+    8123: "ClickHouse HTTP",
+    8126: "Datadog receiver",
+    8443: "ClickHouse HTTPS",
+    8888: "collector metrics",
+    9000: "ClickHouse native",
+    9004: "ClickHouse MySQL",
+    9005: "ClickHouse PostgreSQL",
+    9009: "ClickHouse interserver",
+    9010: "ClickHouse interserver over TLS",
+    9100: "ClickHouse gRPC",
+    9363: "ClickHouse metrics",
+    9440: "ClickHouse native over TLS",
+    13133: "collector health",
+    14318: "collector",
+    24225: "fluentforward",
+    27017: "MongoDB",
+}
 REFUSED_STATUSES = (401, 403)
 
 
-# -- ports ----------------------------------------------------------------------------------------------------------------
+# -- ports ------------------------------------------------------------------------------------------------------------
 
 
 def wanted_ports(ports: Sequence[str], declared: Iterable[int]) -> list[int]:
@@ -69,23 +88,35 @@ def judge_ports(address: str, states: Mapping[int, str], declared: Iterable[int]
     if all(state != OPEN and state != "refused" for state in states.values()):
         silent = sum(state == SILENT for state in states.values())
         evidence = (
-            f"None of {len(states)} ports answered ({silent} silent, the others unreachable): this may be no address of the host,"
-            " or there is no way to it from here."
+            f"None of {len(states)} ports answered ({silent} silent, the others unreachable): this may be no address of"
+            " the host, or there is no way to it from here."
         )
         return [observe(probe, address, ERROR, evidence) for probe in ("ports_undeclared", *PORTS)]
     opened = sorted(port for port, state in states.items() if state == OPEN)
     extra = [port for port in opened if port not in known]
     tried = f"of {len(states)} ports tried, open: {listed(opened) or 'none'}"
     found = [
-        judged("ports_undeclared", address, not extra, f"No port is open that is not declared ({tried}).",
-               f"Open and not declared: {_named(extra)} ({tried}).")
-    ]  # fmt: skip
+        judged(
+            "ports_undeclared",
+            address,
+            not extra,
+            f"No port is open that is not declared ({tried}).",
+            f"Open and not declared: {_named(extra)} ({tried}).",
+        )
+    ]
     for probe, ports in PORTS.items():
         mine = [port for port in ports if port in extra]
         found.append(
-            judged(probe, address, not mine, f"Not open: {listed(ports, 12)}." if not set(ports) & set(opened) else
-                   f"Open are only declared ones of {listed(ports, 12)}.", f"Open: {_named(mine)}.")
-        )  # fmt: skip
+            judged(
+                probe,
+                address,
+                not mine,
+                f"Not open: {listed(ports, 12)}."
+                if not set(ports) & set(opened)
+                else f"Open are only declared ones of {listed(ports, 12)}.",
+                f"Open: {_named(mine)}.",
+            )
+        )
     return found
 
 
@@ -93,7 +124,7 @@ def _named(ports: Iterable[int]) -> str:
     return listed(f"{port} ({NAMES[port]})" if port in NAMES else str(port) for port in ports)
 
 
-# -- HyperDX --------------------------------------------------------------------------------------------------------------
+# -- HyperDX ----------------------------------------------------------------------------------------------------------
 
 
 def judge_hsts(subject: str, answer: Answer) -> Json:
@@ -102,8 +133,13 @@ def judge_hsts(subject: str, answer: Answer) -> Json:
         return observe("hyperdx_hsts", subject, ERROR, f"GET / got no answer: {answer.body}.")
     value = answer.headers.get("strict-transport-security", "")
     age = next((part.partition("=")[2].strip('" ') for part in value.split(";") if "max-age" in part.lower()), "")
-    return judged("hyperdx_hsts", subject, age.isdecimal() and int(age) > 0, f"Strict-Transport-Security: {value}.",
-                  f"GET / answers without Strict-Transport-Security (it is {value or 'absent'}).")  # fmt: skip
+    return judged(
+        "hyperdx_hsts",
+        subject,
+        age.isdecimal() and int(age) > 0,
+        f"Strict-Transport-Security: {value}.",
+        f"GET / answers without Strict-Transport-Security (it is {value or 'absent'}).",
+    )
 
 
 def judge_anonymous(subject: str, answers: Mapping[str, Answer]) -> Json:
@@ -132,10 +168,18 @@ def judge_registration(subject: str, path: str, answer: Answer) -> Json:
             "hyperdx_registration", subject, PASS, f"GET {path}: isTeamExisting is true, so /register is closed."
         )
     if is_there is False:
-        return observe("hyperdx_registration", subject, FAIL,
-                       f"GET {path}: isTeamExisting is false, so the first visitor can register and owns this HyperDX.")  # fmt: skip
-    return observe("hyperdx_registration", subject, ERROR,
-                   f"GET {path}: {answer.status or answer.body}, which does not say whether a team exists.")  # fmt: skip
+        return observe(
+            "hyperdx_registration",
+            subject,
+            FAIL,
+            f"GET {path}: isTeamExisting is false, so the first visitor can register and owns this HyperDX.",
+        )
+    return observe(
+        "hyperdx_registration",
+        subject,
+        ERROR,
+        f"GET {path}: {answer.status or answer.body}, which does not say whether a team exists.",
+    )
 
 
 def judge_config_key(subject: str, answer: Answer) -> Json:
@@ -144,8 +188,13 @@ def judge_config_key(subject: str, answer: Answer) -> Json:
     if not answer.status:
         return observe("hyperdx_config_key", subject, ERROR, f"GET /api/config got no answer: {answer.body}.")
     key = found.get("apiKey") if isinstance(found, dict) else None
-    return judged("hyperdx_config_key", subject, not key, f"GET /api/config ({answer.status}) holds no key.",
-                  "GET /api/config gives a key to everybody; if it is the team's, anybody can send telemetry.")  # fmt: skip
+    return judged(
+        "hyperdx_config_key",
+        subject,
+        not key,
+        f"GET /api/config ({answer.status}) holds no key.",
+        "GET /api/config gives a key to everybody; if it is the team's, anybody can send telemetry.",
+    )
 
 
 def document(answer: Answer) -> Any:
@@ -156,7 +205,7 @@ def document(answer: Answer) -> Any:
         return None
 
 
-# -- OTLP -----------------------------------------------------------------------------------------------------------------
+# -- OTLP -------------------------------------------------------------------------------------------------------------
 
 
 def judge_otlp(subject: str, answer: Answer, is_team: bool | None) -> Json:
@@ -177,13 +226,21 @@ def judge_otlp(subject: str, answer: Answer, is_team: bool | None) -> Json:
                 NOT_APPLICABLE,
                 f"Nobody answers ({answer.body}): the collector listens when HyperDX' first user is registered.",
             )
-        return observe("otlp_unauthenticated", subject, ERROR,
-                       f"The port is open, but nobody answers ({answer.body}): either the collector is not up, or HyperDX has"
-                       " no team yet.")  # fmt: skip
+        return observe(
+            "otlp_unauthenticated",
+            subject,
+            ERROR,
+            f"The port is open, but nobody answers ({answer.body}): either the collector is not up, or HyperDX has"
+            " no team yet.",
+        )
     if answer.status >= 500 or answer.status == 404:
         return observe("otlp_unauthenticated", subject, ERROR, f"This is not how a collector answers: {answer.status}.")
-    return observe("otlp_unauthenticated", subject, FAIL,
-                   f"An empty request without a key gets {answer.status} instead of 401: anybody can send telemetry.")  # fmt: skip
+    return observe(
+        "otlp_unauthenticated",
+        subject,
+        FAIL,
+        f"An empty request without a key gets {answer.status} instead of 401: anybody can send telemetry.",
+    )
 
 
 _GRPC_STATUS = (b"\x0bgrpc-status", bytes.fromhex("889acac8b21234da8f"))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, hardened.clickstack contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The processes of a container as the host's root sees them in /proc: who descends from the first one, and with what."""
+"""The processes of a container as the host's root sees them in /proc: who descends from the first, and with what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pathlib import Path
 
 
 def children() -> dict[int, list[int]]:
-    """Return the children of each process. A container's processes descend from its first; what `docker exec` starts does not."""
+    """Return the children of each process.
+
+    A container's processes descend from its first one; what `docker exec` starts does not.
+    """
     found: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
@@ -49,7 +52,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def environment_of_all(first: int) -> dict[str, str]:
-    """Return what a container's processes see: each variable from the last process that has it, since wrappers add to it.
+    """Return what a container's processes see: each variable from the last that has it, since wrappers add to it.
 
     :param first: its first process; 0 for none
     """

@@ -33,8 +33,15 @@ ACCEPTED, REFUSED, SILENT = "accepted", "refused", "no answer"
 OLD = {"SSL 3.0": (3, 0), "TLS 1.0": (3, 1), "TLS 1.1": (3, 2)}
 NEW = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
 _ALERT, _HANDSHAKE, _SERVER_HELLO = 21, 22, 2
-_PROTOCOL_ALERTS = {40: "handshake_failure", 47: "illegal_parameter", 70: "protocol_version", 71: "insufficient_security",
-                    80: "internal_error", 86: "inappropriate_fallback", 112: "unrecognized_name"}  # fmt: skip
+_PROTOCOL_ALERTS = {
+    40: "handshake_failure",
+    47: "illegal_parameter",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    112: "unrecognized_name",
+}
 _CIPHERS = (
     *(0xC009, 0xC00A, 0xC013, 0xC014, 0x0033, 0x0039, 0x002F, 0x0035),  # AES-CBC-SHA with ECDHE, DHE and RSA
     *(0xC008, 0xC012, 0x0016, 0x000A, 0xC007, 0xC011, 0x0005, 0x0004),  # 3DES and RC4
@@ -72,7 +79,7 @@ class Measured:
         return ACCEPTED in self.protocols.values()
 
 
-# -- pure ---------------------------------------------------------------------------------------------------------------
+# -- pure -------------------------------------------------------------------------------------------------------------
 
 
 def client_hello(version: tuple[int, int], name: str, random: bytes) -> bytes:
@@ -189,8 +196,12 @@ def judge_certificate(
     left = (measured.not_after - today).days if measured.not_after else None
     until = f"It is valid until {measured.not_after:%Y-%m-%d}, {left} days." if measured.not_after else ""
     if measured.untrusted:
-        return observe(probe, subject, FAIL, f"A client that asks for {name or 'no name'} refuses the certificate:"
-                       f" {measured.untrusted}. {until}")  # fmt: skip
+        return observe(
+            probe,
+            subject,
+            FAIL,
+            f"A client that asks for {name or 'no name'} refuses the certificate: {measured.untrusted}. {until}",
+        )
     if left is None:
         return observe(probe, subject, ERROR, "The certificate could not be read.")
     if left < days:
@@ -198,7 +209,7 @@ def judge_certificate(
     return observe(probe, subject, PASS, f"The certificate is trusted and valid for {name or 'its server'}. {until}")
 
 
-# -- I/O ----------------------------------------------------------------------------------------------------------------
+# -- I/O --------------------------------------------------------------------------------------------------------------
 
 
 def examine(endpoint: Endpoint, authority: str = "") -> Measured:
