@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import http.client
 import os
+import re
 import socket
 import ssl
 import threading
@@ -144,7 +145,8 @@ def said(error: BaseException) -> str:
     if isinstance(error, (socket.timeout, TimeoutError)):
         return "no answer in time"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        text = re.sub(r"\s*\(_ssl\.c:\d+\)", "", error.reason or str(error))
+        return f"TLS: {text.replace('_', ' ').lower()}"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
     if isinstance(error, OSError):
