@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from .test_stack_compose import UPSTREAM
 
 Json = dict[str, Any]
 ENGINE = "26.1" if "26.1" in LAB_ENGINES else LAB_ENGINES[0]
-SECRET = "upstream-session-secret-Zq81"  # stands in the Compose file, as people put it there
+SECRET = "upstream-key-Zq81"
 
 HOLES = {
     # what is open to everybody
@@ -35,6 +36,7 @@ HOLES = {
     "DKR-IMG-01", "DKR-NET-01", "DKR-RST-01", "FILE-MODE-01",
 }  # fmt: skip
 """The holes of upstream's deployment that stand-ins for its images show. Those of the databases need the databases."""
+RIGHT = {"NET-PORT-02", "NET-PORT-03", "NET-PORT-06", "DKR-PRIV-01", "DKR-NS-01", "DKR-SOCK-01"}
 
 
 @pytest.fixture(scope="module")
@@ -43,67 +45,75 @@ def upstream(new_host: Callable[..., Host]) -> Host:
     host = new_host("audit", ENGINE, "2.40")
     for file in archives():
         host.load(file)
-    text = UPSTREAM.replace(
-        "      HYPERDX_API_PORT: 8000\n", "      HYPERDX_API_PORT: 8000\n      HYPERDX_LOG_LEVEL: debug\n"
-    )
+    # the stand-in wants a session secret: here it is one that is public, as the file has it
+    assert "EXPRESS_SESSION_SECRET: hyperdx is cool" in UPSTREAM
+    more = f"      HYPERDX_LOG_LEVEL: debug\n      HYPERDX_API_KEY: {SECRET}\n"
+    text = UPSTREAM.replace("      HYPERDX_API_PORT: 8000\n", f"      HYPERDX_API_PORT: 8000\n{more}")
     host.write("/srv/hyperdx/docker-compose.yml", text)
     host.sh("chmod 0644 /srv/hyperdx/docker-compose.yml; cd /srv/hyperdx && docker compose up -d")
     time.sleep(2)
     return host
 
 
-def audit(lab: Lab, host: Host, folder: Path, *arguments: str, **variables: Any) -> Json:
-    """Run the audit; return the findings by their controls, with the whole output and the recap's counts."""
-    inventory = json.loads((lab.folder / "inventory.json").read_text())
-    assert host.name in json.dumps(inventory)
-    given = {
-        "stack_audit_vantage": "untrusted",
-        "stack_audit_addresses": [host.wan4, host.wan6],
-        "stack_audit_report_directory": str(folder / "reports"),
-        "stack_audit_report_formats": ["json"],
-        **variables,
-    }
-    role = {"name": "Audit", "ansible.builtin.include_role": {"name": "hardened.clickstack.stack_audit"}}
-    python = {"name": "Vantage", "hosts": "localhost", "gather_facts": False, "tasks": [vantage(lab)]}
-    play = {"name": "Audit", "hosts": host.name, "gather_facts": False, "vars": given, "tasks": [role]}
-    playbook = folder / "playbook.yml"
-    playbook.write_text(json.dumps([python, play]))
-    begun = time.monotonic()
-    done = lab.ansible(playbook, *arguments, check=False)
-    output = done.stdout + done.stderr
-    (report,) = (folder / "reports").glob("*.json")
-    findings = {one["id"]: one for one in json.loads(report.read_text())["findings"]}
-    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", output[output.rindex("PLAY RECAP") :])}
-    return {
-        "findings": findings,
-        "output": output,
-        "seconds": time.monotonic() - begun,
-        "counts": counts,
-        "code": done.returncode,
-    }
-
-
-def vantage(lab: Lab) -> Json:
-    """A task that adds the untrusted neighbour to the inventory: its Python runs in its network namespace."""
-    import sys
-
+def audit(lab: Lab, host: Host, folder: Path, **variables: Any) -> Json:
+    """Run the playbook as an administrator does, from the untrusted neighbour; return findings, output and counts."""
     python = lab.folder / "untrusted-python"
     python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
     python.chmod(0o755)
-    return {
-        "name": "The vantage",
-        "ansible.builtin.add_host": {
-            "name": "untrusted",
-            "ansible_connection": "local",
-            "ansible_python_interpreter": "/run/lab/untrusted-python",
-        },
-        "changed_when": False,
-    }
+    vantage = {"ansible_connection": "local", "ansible_python_interpreter": "/run/lab/untrusted-python"}
+    task = {"name": "The vantage", "ansible.builtin.add_host": {"name": "untrusted", **vantage}, "changed_when": False}
+    plays = [
+        {"name": "Vantage", "hosts": "localhost", "gather_facts": False, "tasks": [task]},
+        {"name": "Audit", "ansible.builtin.import_playbook": "hardened.clickstack.audit"},
+    ]
+    playbook, given = folder / "playbook.yml", folder / "variables.json"
+    playbook.write_text(json.dumps(plays))
+    reports = folder / "reports"
+    given.write_text(
+        json.dumps(
+            {
+                "audit_hosts": host.name,
+                "audit_become": False,
+                "audit_vantage": "untrusted",
+                "audit_directory": str(reports),
+                "stack_audit_addresses": [host.wan4, host.wan6],
+                **variables,
+            }
+        )
+    )
+    done = lab.ansible(playbook, "-e", f"@{given}", check=False)
+    output = done.stdout + done.stderr
+    assert reports.is_dir(), output
+    written = {file.suffix: file.read_text() for file in reports.iterdir()}
+    findings = {one["id"]: one for one in json.loads(written[".json"])["findings"]}
+    recap = re.findall(rf"^{host.name} .*$", output, re.MULTILINE)[-1]
+    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap)}
+    return {"findings": findings, "output": output, "reports": written, "counts": counts, "code": done.returncode}
 
 
 def test_upstream_s_deployment_has_every_hole(lab: Lab, upstream: Host, tmp_path: Path) -> None:
+    state = "docker ps --no-trunc --format '{{.ID}} {{.State}}'; find /srv /opt /etc -newer /etc/hostname"
+    before = upstream.sh(state)
     found = audit(lab, upstream, tmp_path)
     failed = {control for control, one in found["findings"].items() if one["status"] == "fail"}
-    print(found["output"], found["seconds"])
-    assert failed >= HOLES, HOLES - failed
-    assert found["code"] != 0 and found["counts"]["changed"] == 0
+    assert failed >= HOLES, (HOLES - failed, found["output"])
+    # what is right is not called wrong, and silence is no pass
+    statuses = {control: one["status"] for control, one in found["findings"].items()}
+    assert {statuses[control] for control in RIGHT} == {"pass"}, found["output"]
+    assert {statuses[control] for control in ("HDX-REG-01", "MDB-AUTH-01", "CH-USER-01", "OTEL-AUTH-01")} == {"error"}
+    assert "past ufw" in str(found["findings"]["NET-PUB-01"]["evidence"])
+    # it fails by the threshold, changes nothing, and keeps what is secret
+    assert found["code"] != 0 and found["counts"]["changed"] == 0 and found["counts"]["failed"] == 1
+    assert not [name for name, text in {**found["reports"], "output": found["output"]}.items() if SECRET in text]
+    assert upstream.sh(state) == before
+
+
+def test_a_firewall_is_seen_from_outside_and_not_from_docker(lab: Lab, upstream: Host, tmp_path: Path) -> None:
+    drop = "-i eth0 -p tcp --dport 8000:8080 -j DROP"
+    for chain in ("iptables -I DOCKER-USER", "iptables -I INPUT", "ip6tables -I FORWARD", "ip6tables -I INPUT"):
+        upstream.sh(f"{chain} {drop}")
+    found = audit(lab, upstream, tmp_path, audit_fail_on="none", stack_audit_fail_on_error=False)
+    assert found["code"] == 0, found["output"]
+    statuses = {control: one["status"] for control, one in found["findings"].items()}
+    assert statuses["NET-PORT-04"] == "pass" and statuses["NET-PUB-01"] == "fail" and statuses["NET-PORT-05"] == "fail"
+    assert statuses["HDX-REG-01"] == "not_applicable"

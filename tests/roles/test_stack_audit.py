@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from tests.playbook import Run, run_playbook
@@ -442,6 +443,17 @@ def test_a_port_with_nobody_behind_it_is_no_pass(probe: Callable[..., Seen]) -> 
     with Web({}) as silent:
         seen = probe("network", **outside(otlp_grpc_port=silent.port, otlp_http_port=0, https_port=0))
     assert seen["otlp_unauthenticated"] == "error" and "nobody answers" in seen.text("otlp_unauthenticated")
+
+
+@pytest.mark.parametrize("name", ["host", "network", "clickhouse", "mongodb"])
+def test_the_manual_s_examples_run(name: str, probe: Callable[..., Seen]) -> None:
+    (task,) = yaml.safe_load(importlib.import_module(f"{MODULES}.audit_{name}").EXAMPLES)
+    options = task[f"hardened.clickstack.audit_{name}"]
+    for login in options.values():
+        if isinstance(login, dict):
+            login.pop("pid", None)  # of a container that is not there
+    seen = probe(name, **options, timeout=1)
+    assert seen.result["observations"]
 
 
 # -- the role ---------------------------------------------------------------------------------------------------------

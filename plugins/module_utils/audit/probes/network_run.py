@@ -10,6 +10,7 @@ import datetime
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,6 +18,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes import outside, tls
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.connections import (
     OPEN,
+    SILENT,
     Answer,
     Web,
     attempt_all,
@@ -33,8 +35,8 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.o
     unmeasured,
 )
 
-_ATTEMPTS_EACH_WAY = 2
-"""A lost packet is not a closed port: what is silent is tried again."""
+_ATTEMPTS_EACH_WAY, _MANY = 2, 1000
+"""A lost packet is not a closed port: what is silent is tried again, unless that would be many ports."""
 
 
 def run(module: AnsibleModule) -> None:
@@ -65,27 +67,30 @@ class _Vantage:
         roles = [self._options[name] for name in ("https_port", "otlp_grpc_port", "otlp_http_port")]
         ports = sorted({*outside.wanted_ports(self._options["ports"], declared), *(port for port in roles if port)})
         observations: list[Json] = []
-        for address in self._options["addresses"]:
-            states = self._scan(address, ports)
+        self._states = self._scan(self._options["addresses"], ports)
+        for address, states in self._states.items():
             observations += outside.judge_ports(address, states, declared)
-            self._states[address] = states
-        if not self._options["addresses"]:
+        if not self._states:
             observations += unmeasured(
                 ("ports_undeclared", *outside.PORTS), "host", "No address of the host was given."
             )
-        is_team, about_hyperdx = self._hyperdx()
-        return observations + about_hyperdx + self._collector(is_team)
+        with ThreadPoolExecutor(3) as pool:
+            hyperdx = pool.submit(self._hyperdx)
+            exports = [pool.submit(self._otlp, option) for option in ("otlp_grpc_port", "otlp_http_port")]
+            is_team, about_hyperdx = hyperdx.result()
+            return observations + about_hyperdx + self._collector(is_team, [task.result() for task in exports])
 
-    def _scan(self, address: str, ports: list[int]) -> dict[int, str]:
-        states: dict[int, str] = {}
-        left = ports
-        for _time in range(_ATTEMPTS_EACH_WAY if len(ports) < 1000 else 1):
-            found = attempt_all([(address, port) for port in left], self._timeout)
-            states.update({port: state for (_address, port), state in found.items()})
-            left = [port for port in left if states[port] == "silent"]
-            if not left:
-                break
-        return states
+    def _scan(self, addresses: list[str], ports: list[int]) -> dict[str, dict[int, str]]:
+        """By address and port, what came of a connection."""
+        states: dict[tuple[str, int], str] = {}
+        left = [(address, port) for address in dict.fromkeys(addresses) for port in ports]
+        for _time in range(_ATTEMPTS_EACH_WAY if len(ports) < _MANY else 1):
+            states.update(attempt_all(left, self._timeout))
+            left = [target for target in left if states[target] == SILENT]
+        found: dict[str, dict[int, str]] = {}
+        for (address, port), state in states.items():
+            found.setdefault(address, {})[port] = state
+        return found
 
     def _first(self, ports: list[int]) -> tuple[str, int]:
         """The first address and port that is open; none: an empty address."""
@@ -164,17 +169,25 @@ class _Vantage:
 
     # -- the collector ------------------------------------------------------------------------------------------------
 
-    def _collector(self, is_team: bool | None) -> list[Json]:
-        """What the collector says on both of its ports."""
+    def _otlp(self, option: str) -> tuple[tls.Endpoint, tls.Measured, Answer] | None:
+        """What one of the collector's ports says to TLS and to a request without a key; None where none is open."""
+        address, port = self._first([self._options[option]])
+        if not address:
+            return None
+        endpoint = tls.Endpoint(address, port, self._options["otlp_name"] or self._name, self._timeout)
+        measured = tls.examine(endpoint, self._options["otlp_ca_file"] or self._options["ca_file"] or "")
+        return endpoint, measured, self._export(endpoint, measured.is_tls, option == "otlp_grpc_port")
+
+    def _collector(
+        self, is_team: bool | None, exports: Sequence[tuple[tls.Endpoint, tls.Measured, Answer] | None]
+    ) -> list[Json]:
+        """What the answers of the collector's ports mean, gRPC first."""
         observations: list[Json] = []
-        for is_grpc, option in ((True, "otlp_grpc_port"), (False, "otlp_http_port")):
-            address, port = self._first([self._options[option]])
-            if not address:
+        for kind, export in zip(("gRPC", "HTTP"), exports):  # noqa: B905 (strict is of Python 3.10)
+            if export is None:
                 continue
-            endpoint = tls.Endpoint(address, port, self._options["otlp_name"] or self._name, self._timeout)
-            measured = tls.examine(endpoint, self._options["otlp_ca_file"] or self._options["ca_file"] or "")
-            subject = f"{endpoint.where} (OTLP/{'gRPC' if is_grpc else 'HTTP'})"
-            answer = self._export(endpoint, measured.is_tls, is_grpc)
+            endpoint, measured, answer = export
+            subject = f"{endpoint.where} (OTLP/{kind})"
             observations.append(_judge_tls(subject, measured.is_tls, answer, is_team))
             observations.append(tls.judge_protocols("otlp_tls_protocols", subject, measured))
             observations.append(
