@@ -11,9 +11,9 @@ module: audit_clickhouse
 short_description: See how a ClickHouse is kept
 version_added: 0.1.0
 description:
-  - Tries ports and TLS, logins that must fail, and as HyperDX, the collector and the administrator what each of
-    them can do. Every statement is one that changes nothing even where it is allowed, because it names what is not there, copies no
-    rows, or is only explained.
+  - Tries ports and TLS, and logins that must fail; and, as HyperDX, the collector and the administrator, what each of
+    them can do. Every statement is one that changes nothing even where it is allowed, because it names what is not
+    there, copies no rows, or is only explained.
   - Where the user C(default) logs in without a password, it stands in for logins that are not given.
   - It is made for the role P(hardened.clickstack.stack_audit#role).
 
