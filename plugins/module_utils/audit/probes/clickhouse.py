@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree import ElementTree
 
 from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.observation import (
     ERROR,

@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
 from ansible.module_utils.basic import AnsibleModule
 

@@ -263,7 +263,7 @@ def _user(one: Container) -> Json:
     said = str(one.inspected["Config"].get("User") or "")
     ids = sorted({process.user_id for process in one.processes if process.user_id >= 0})
     if not ids:
-        is_root = said.split(":")[0] in ("", "0", "root")
+        is_root = said.split(":", maxsplit=1)[0] in ("", "0", "root")
         return judged("container_user", one.name, not is_root, f"It runs as {said}.", "Its user is root.")
     return judged(
         "container_user",
