@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -399,6 +399,7 @@ services:
 def test_secrets_in_a_compose_file() -> None:
     wanted = ["MONGO_URI", "EXPRESS_SESSION_SECRET", "MONGO_INITDB_ROOT_PASSWORD", "QUOTED_TOKEN"]
     assert host.secrets_in_text(COMPOSE) == wanted
+    assert host.secrets_in_text("secrets:\n  app_MONGO_PASSWORD: {file: /opt/secrets/x}") == []
     assert host.secrets_in_text('A="[{\\"password\\":\\"\\"}]"') == []
     assert host.is_secret("DEFAULT_CONNECTIONS", '[{"password":"x"}]') and not host.is_secret(
         "DEFAULT_CONNECTIONS", "[]"
@@ -597,10 +598,15 @@ def test_logs_and_disks() -> None:
     assert log("query_log", created.format("")) == "fail" == log("query_log")
     assert log("session_log", config=config) == "pass" and log("query_log", config=config) == "fail"
     disks = [["default", 0, "Local"], ["safe", 1, "Local"]]
-    policies = [["default", ["default"]], ["encrypted", ["safe"]]]
-    assert clickhouse.judge_disks("x", disks, policies, [["encrypted"]])["status"] == "pass"
-    assert clickhouse.judge_disks("x", disks, policies, [["encrypted"], ["default"]])["status"] == "fail"
-    assert clickhouse.judge_disks("x", disks, policies, [])["status"] == "fail"
+    # 64-bit numbers come as text; nothing new fits into the first volume of the second policy
+    policies = [["default", ["default"], "0"], ["encrypted", ["default"], "1"], ["encrypted", ["safe"], "0"]]
+
+    def lies(*used: str, parts: Sequence[str] = ()) -> str:
+        rows = [[name] for name in used], [[name] for name in parts]
+        return str(clickhouse.judge_disks("x", disks, policies, *rows)["status"])
+
+    assert lies("encrypted") == "pass" == lies("encrypted", parts=["safe"])
+    assert lies("encrypted", "default") == "fail" == lies() == lies("encrypted", parts=["safe", "default"])
     assert clickhouse.judge_urls("x", clickhouse.Reply(491, "(UNACCEPTABLE_URL)"))["status"] == "pass"
     assert (
         clickhouse.judge_urls("x", DONE)["status"] == "fail" and clickhouse.judge_urls("x", DENIED)["status"] == "error"

@@ -276,7 +276,7 @@ ADMIN = {
     "logs": "SELECT name, create_table_query FROM system.tables WHERE database = 'system'"
             " AND name IN ('query_log', 'session_log')",
     "disks": "SELECT name, is_encrypted, type FROM system.disks",
-    "policies": "SELECT policy_name, disks FROM system.storage_policies",
+    "policies": "SELECT policy_name, disks, max_data_part_size FROM system.storage_policies",
 }  # fmt: skip
 """What the administrator reads; FORMAT JSONCompact is added."""
 
@@ -288,6 +288,14 @@ def policies_in_use(database: str) -> str:
         " AND storage_policy != ''"
     )
 
+
+def disks_in_use(database: str) -> str:
+    """Return the statement that says on which disks the telemetry lies now."""
+    return f"SELECT DISTINCT disk_name FROM system.parts WHERE active AND database = {literal(database)}"
+
+
+_NOTHING_FITS = 4096
+"""Bytes: a volume whose parts may not be larger takes nothing new. It is there for what was there before."""
 
 URL_ATTEMPT = Attempt(
     "url()", "EXPLAIN SELECT * FROM url('http://hardened-clickstack-audit.invalid/', 'CSV', 'x String')"
@@ -535,17 +543,27 @@ def judge_log(
 
 
 def judge_disks(
-    subject: str, disks: Iterable[Sequence[Any]], policies: Iterable[Sequence[Any]], used: Iterable[Sequence[Any]]
+    subject: str,
+    disks: Iterable[Sequence[Any]],
+    policies: Iterable[Sequence[Any]],
+    used: Iterable[Sequence[Any]],
+    parts: Iterable[Sequence[Any]],
 ) -> Json:
-    """Return whether the telemetry's tables lie on encrypted disks.
+    """Return whether the telemetry lies on encrypted disks, and so will what comes.
 
     :param disks: rows of ADMIN["disks"]
     :param policies: rows of ADMIN["policies"]
     :param used: rows of policies_in_use; none means that there are no tables yet, and `default` counts
+    :param parts: rows of disks_in_use
     """
     encrypted = {str(disk): bool(int(flag)) for disk, flag, _kind in disks}
     names = {str(row[0]) for row in used} or {"default"}
-    lying = {str(disk) for policy, members in policies if policy in names for disk in members}
+    lying = {str(row[0]) for row in parts} | {
+        str(disk)
+        for policy, members, largest in policies
+        if policy in names and not 0 < int(largest) <= _NOTHING_FITS
+        for disk in members
+    }
     plain = sorted(disk for disk in lying if not encrypted.get(disk, False))
     if not lying:
         return observe(

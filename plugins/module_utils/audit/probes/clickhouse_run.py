@@ -327,6 +327,7 @@ class _Server:
         statements = {
             **clickhouse.ADMIN,
             "used": clickhouse.policies_in_use(self._options["database"]),
+            "parts": clickhouse.disks_in_use(self._options["database"]),
         }
         replies = dict(
             zip(statements, self._all(login, [(f"{text} FORMAT JSONCompact", {}) for text in statements.values()]))  # noqa: B905 (strict is of Python 3.10)
@@ -368,11 +369,12 @@ class _Server:
             )
         else:
             judge(
-                ["disks", "policies", "used"],
+                ["disks", "policies", "used", "parts"],
                 ["clickhouse_encrypted_disk"],
                 lambda: [
                     clickhouse.judge_disks(
-                        subject, replies["disks"].rows, replies["policies"].rows, replies["used"].rows
+                        subject,
+                        *(replies[name].rows for name in ("disks", "policies", "used", "parts")),
                     )
                 ],
             )

@@ -569,6 +569,10 @@ def is_secret(name: str, value: str) -> bool:
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
+_REFERENCE = re.compile(r"\{\s*(file|environment|external|source|target)\s*:")
+"""An entry of a Compose file's section `secrets`: it says where the value is, and holds none."""
+
+
 def secrets_in_text(text: str) -> list[str]:
     """Return the names of what is written out as a secret in a Compose file or .env: NAME: value and NAME=value.
 
@@ -583,6 +587,8 @@ def secrets_in_text(text: str) -> list[str]:
         if not match or line.lstrip().startswith("#"):
             continue
         value = re.sub(r"\s+#.*$", "", match.group(2)).strip().strip("\"'")
+        if _REFERENCE.match(value):
+            continue
         value = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?[?+][^}]*)?\}|(?<!\$)\$[A-Za-z_][A-Za-z0-9_]*", "", value)
         value = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^}]*)\}", r"\1", value)
         if is_secret(match.group(1), value):

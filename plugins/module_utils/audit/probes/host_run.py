@@ -181,6 +181,8 @@ def _files(containers: Sequence[Container], directories: Sequence[Path]) -> list
             found = os.stat(path)
             if not stat.S_ISREG(found.st_mode):
                 continue
+            if path.suffix == ".pem" and found.st_size <= _LARGEST and b"PRIVATE KEY" not in path.read_bytes():
+                continue  # certificates alone, which everybody may see
             modes[str(path)] = stat.S_IMODE(found.st_mode)
             if path in compose and found.st_size <= _LARGEST:
                 texts[str(path)] = host.secrets_in_text(path.read_text(encoding="utf-8", errors="replace"))
@@ -194,7 +196,11 @@ def _files(containers: Sequence[Container], directories: Sequence[Path]) -> list
 def _watched(directory: Path) -> Iterator[Path]:
     """Files below a directory that hold secrets: keys, and all in a directory `secrets`."""
     seen = 0
-    for folder, _folders, names in os.walk(directory):
+    for folder, folders, names in os.walk(directory):
+        if "pyvenv.cfg" in names:
+            # a Python environment, with the certificates of the world in it
+            folders.clear()
+            continue
         for name in names:
             seen += 1
             if seen > _FILES:
