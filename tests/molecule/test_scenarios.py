@@ -50,18 +50,21 @@ def test_scenario(name: str, engine: str, tmp_path: Path) -> None:
             "NO_COLOR": "1",
         }
         program = Path(sys.executable).with_name("molecule")
-        done = subprocess.run(
-            [*command, program, "test", "--scenario-name", name],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1500,
-            check=False,
-        )
-    assert done.returncode == 0, done.stdout
+        with (tmp_path / LOG).open("w") as output:
+            done = subprocess.run(
+                [*command, program, "test", "--scenario-name", name],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=1500,
+                check=False,
+            )
+    assert done.returncode == 0, (tmp_path / LOG).read_text()
+
+
+LOG = "molecule.log"
 
 
 @contextmanager
@@ -111,7 +114,7 @@ def hyperdx(scenario: str, _engine: str, folder: Path) -> Iterator[tuple[str, li
 
 
 @contextmanager
-def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, list[str]]]:
+def docker(scenario: str, engine: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """A Docker host in a lab. Molecule runs on the trusted neighbour; the host `untrusted` is there to probe from."""
     if os.geteuid() != 0:
         pytest.skip("the lab makes network namespaces and mounts: it needs root")
@@ -146,6 +149,9 @@ def docker(scenario: str, engine: str, _folder: Path) -> Iterator[tuple[str, lis
         (lab.folder / "molecule.json").write_text(json.dumps(inventory))
         # `command` ends with what enters the namespace: what follows is run in it, in the checkout.
         yield "/run/lab/molecule.json", lab.trusted.command([], folder=str(ROOT))
+        said = (folder / LOG).read_text()
+        secrets = host.sh("cat /opt/clickstack/secrets/* 2>/dev/null", check=False).split()
+        assert not [secret for secret in secrets if len(secret) >= 16 and secret in said], "a secret is in the output"
 
 
 PARTS = {"clickhouse": clickhouse, "hyperdx": hyperdx, "docker": docker}
