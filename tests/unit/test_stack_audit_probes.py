@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -387,23 +387,35 @@ services:
       # OLD_PASSWORD: x
       CLICKHOUSE_ENDPOINT: tcp://ch-server:9440?secure=true
       DEFAULT_CONNECTIONS: '[{"name":"x","host":"http://h","username":"default","password":""}]'
+  ch-server:
+    environment: {CLICKHOUSE_USER: x, CLICKHOUSE_PASSWORD: p4ss}
   db:
     environment:
       - MONGO_INITDB_ROOT_PASSWORD=p4ss
       - "QUOTED_TOKEN=t0ken"
     secrets:
       - {source: app_MONGO_URI, target: MONGO_URI}
+secrets:
+  app_EXPRESS_SESSION_SECRET: {file: "/opt/clickstack/secrets/express_session_secret"}
 """
 
 
 def test_secrets_in_a_compose_file() -> None:
-    wanted = ["MONGO_URI", "EXPRESS_SESSION_SECRET", "MONGO_INITDB_ROOT_PASSWORD", "QUOTED_TOKEN"]
-    assert host.secrets_in_text(COMPOSE) == wanted
-    assert host.secrets_in_text("secrets:\n  app_MONGO_PASSWORD: {file: /opt/secrets/x}") == []
+    wanted = (
+        "MONGO_URI EXPRESS_SESSION_SECRET CLICKHOUSE_PASSWORD MONGO_INITDB_ROOT_PASSWORD QUOTED_TOKEN"
+    )
+        "MONGO_URI",
+        "EXPRESS_SESSION_SECRET",
+        "CLICKHOUSE_PASSWORD",
+        "MONGO_INITDB_ROOT_PASSWORD",
+        "QUOTED_TOKEN",
+    ]
+    assert host.secrets_in_text(COMPOSE) == wanted.split()
     assert host.secrets_in_text('A="[{\\"password\\":\\"\\"}]"') == []
     assert host.is_secret("DEFAULT_CONNECTIONS", '[{"password":"x"}]') and not host.is_secret(
         "DEFAULT_CONNECTIONS", "[]"
     )
+    assert not host.is_secret("API_TOKEN", "/run/secrets/token") and host.is_secret("API_TOKEN", "/a-token-with-a-slash")
 
 
 def test_modes() -> None:
@@ -598,15 +610,15 @@ def test_logs_and_disks() -> None:
     assert log("query_log", created.format("")) == "fail" == log("query_log")
     assert log("session_log", config=config) == "pass" and log("query_log", config=config) == "fail"
     disks = [["default", 0, "Local"], ["safe", 1, "Local"]]
-    # 64-bit numbers come as text; nothing new fits into the first volume of the second policy
-    policies = [["default", ["default"], "0"], ["encrypted", ["default"], "1"], ["encrypted", ["safe"], "0"]]
+    # as stack_clickhouse writes it: what was there before stays until it is merged, and nothing new comes there
+    policies = [["default", ["default"], 0], ["encrypted", ["default"], 1], ["encrypted", ["safe"], "0"]]
 
-    def lies(*used: str, parts: Sequence[str] = ()) -> str:
-        rows = [[name] for name in used], [[name] for name in parts]
-        return str(clickhouse.judge_disks("x", disks, policies, *rows)["status"])
+    def judged(used: list[list[str]], parts: list[list[str]]) -> str:
+        return str(clickhouse.judge_disks("x", disks, policies, used, parts)["status"])
 
-    assert lies("encrypted") == "pass" == lies("encrypted", parts=["safe"])
-    assert lies("encrypted", "default") == "fail" == lies() == lies("encrypted", parts=["safe", "default"])
+    assert judged([["encrypted"]], []) == judged([["encrypted"]], [["safe"]]) == "pass"
+    assert judged([["encrypted"]], [["default"], ["safe"]]) == judged([["encrypted"], ["default"]], []) == "fail"
+    assert judged([["other"]], []) == "error"
     assert clickhouse.judge_urls("x", clickhouse.Reply(491, "(UNACCEPTABLE_URL)"))["status"] == "pass"
     assert (
         clickhouse.judge_urls("x", DONE)["status"] == "fail" and clickhouse.judge_urls("x", DENIED)["status"] == "error"

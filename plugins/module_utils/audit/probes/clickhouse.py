@@ -282,21 +282,21 @@ ADMIN = {
 
 
 def policies_in_use(database: str) -> str:
-    """Return the statement that says which storage policies the telemetry's tables use."""
+    """Return the statement that says which storage policies the telemetry's tables use, and new ones will."""
     return (
         f"SELECT DISTINCT storage_policy FROM system.tables WHERE database = {literal(database)}"
         " AND storage_policy != ''"
+        " UNION DISTINCT SELECT value FROM system.merge_tree_settings WHERE name = 'storage_policy'"
     )
 
 
 def disks_in_use(database: str) -> str:
-    """Return the statement that says on which disks the telemetry lies now."""
+    """Return the statement that says on which disks the telemetry lies."""
     return f"SELECT DISTINCT disk_name FROM system.parts WHERE active AND database = {literal(database)}"
 
 
-_NOTHING_FITS = 4096
-"""Bytes: a volume whose parts may not be larger takes nothing new. It is there for what was there before."""
-
+_SMALLEST_PART = 1024
+"""Bytes that no part has fewer of."""
 URL_ATTEMPT = Attempt(
     "url()", "EXPLAIN SELECT * FROM url('http://hardened-clickstack-audit.invalid/', 'CSV', 'x String')"
 )
@@ -549,23 +549,24 @@ def judge_disks(
     used: Iterable[Sequence[Any]],
     parts: Iterable[Sequence[Any]],
 ) -> Json:
-    """Return whether the telemetry lies on encrypted disks, and so will what comes.
+    """Return whether the telemetry lies on encrypted disks, and what comes will.
 
     :param disks: rows of ADMIN["disks"]
-    :param policies: rows of ADMIN["policies"]
-    :param used: rows of policies_in_use; none means that there are no tables yet, and `default` counts
+    :param policies: rows of ADMIN["policies"]; a volume whose parts may have a few bytes gets no new ones
+    :param used: rows of policies_in_use
     :param parts: rows of disks_in_use
     """
     encrypted = {str(disk): bool(int(flag)) for disk, flag, _kind in disks}
-    names = {str(row[0]) for row in used} or {"default"}
-    lying = {str(row[0]) for row in parts} | {
+    names = {str(row[0]) for row in used}
+    coming = {
         str(disk)
         for policy, members, largest in policies
-        if policy in names and not 0 < int(largest) <= _NOTHING_FITS
+        if policy in names and not 0 < int(largest) < _SMALLEST_PART
         for disk in members
     }
-    plain = sorted(disk for disk in lying if not encrypted.get(disk, False))
-    if not lying:
+    lying = {str(row[0]) for row in parts}
+    plain = sorted(disk for disk in coming | lying if not encrypted.get(disk, False))
+    if not coming:
         return observe(
             "clickhouse_encrypted_disk", subject, ERROR, f"The disks of {listed(sorted(names))} are not known."
         )
@@ -573,8 +574,8 @@ def judge_disks(
         "clickhouse_encrypted_disk",
         subject,
         not plain,
-        f"Tables lie on {listed(sorted(lying))}, encrypted.",
-        f"Tables lie on {listed(plain)}, which is not encrypted.",
+        f"Telemetry lies on {listed(sorted(coming | lying))}, encrypted.",
+        f"Telemetry lies on {listed(plain)}, which is not encrypted.",
     )
 
 

@@ -374,7 +374,10 @@ class _Server:
                 lambda: [
                     clickhouse.judge_disks(
                         subject,
-                        *(replies[name].rows for name in ("disks", "policies", "used", "parts")),
+                        replies["disks"].rows,
+                        replies["policies"].rows,
+                        replies["used"].rows,
+                        replies["parts"].rows,
                     )
                 ],
             )

@@ -569,31 +569,31 @@ def is_secret(name: str, value: str) -> bool:
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-_REFERENCE = re.compile(r"\{\s*(file|environment|external|source|target)\s*:")
-"""An entry of a Compose file's section `secrets`: it says where the value is, and holds none."""
-
-
 def secrets_in_text(text: str) -> list[str]:
     """Return the names of what is written out as a secret in a Compose file or .env: NAME: value and NAME=value.
 
-    References (${NAME}) hold no secret, unless they have a default.
+    References (${NAME}) hold no secret, unless they have a default. Of `{NAME: value}` each entry is looked at.
 
     :param text: the file's content
     """
     found = []
     for line in text.splitlines():
-        stripped = line.strip().removeprefix("- ").strip("\"'")
-        match = re.match(r"([A-Za-z_][A-Za-z0-9_]*)\s*(?::\s+|=)\s*(.+)$", stripped)
-        if not match or line.lstrip().startswith("#"):
+        if line.lstrip().startswith("#"):
             continue
-        value = re.sub(r"\s+#.*$", "", match.group(2)).strip().strip("\"'")
-        if _REFERENCE.match(value):
-            continue
-        value = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?[?+][^}]*)?\}|(?<!\$)\$[A-Za-z_][A-Za-z0-9_]*", "", value)
-        value = re.sub(r"\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^}]*)\}", r"\1", value)
-        if is_secret(match.group(1), value):
-            found.append(match.group(1))
+        stripped = re.sub(r"\s+#.*$", "", line.strip()).removeprefix("- ")
+        flow = re.match(r"[\w-]+:\s+\{(.*)\}$", stripped)
+        for entry in flow.group(1).split(",") if flow else [stripped]:
+            match = re.match(r"([A-Za-z_][A-Za-z0-9_]*)\s*(?::\s+|=)\s*(.+)$", entry.strip().strip("\"'"))
+            if match and is_secret(match.group(1), _resolved(match.group(2))):
+                found.append(match.group(1))
     return found
+
+
+def _resolved(value: str) -> str:
+    """A value without its references, and with the defaults that they have."""
+    text = value.strip().strip("\"'")
+    text = re.sub(r"\$\{[A-Za-z_]\w*(:?[?+][^}]*)?\}|(?<!\$)\$[A-Za-z_]\w*", "", text)
+    return re.sub(r"\$\{[A-Za-z_]\w*:?-([^}]*)\}", r"\1", text)
 
 
 def judge_modes(files: Mapping[str, int]) -> list[Json]:

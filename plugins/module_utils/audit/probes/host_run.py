@@ -181,8 +181,8 @@ def _files(containers: Sequence[Container], directories: Sequence[Path]) -> list
             found = os.stat(path)
             if not stat.S_ISREG(found.st_mode):
                 continue
-            if path.suffix == ".pem" and found.st_size <= _LARGEST and b"PRIVATE KEY" not in path.read_bytes():
-                continue  # certificates alone, which everybody may see
+            if path.suffix == ".pem" and path not in compose and not _is_key(path):
+                continue  # certificates are for everybody
             modes[str(path)] = stat.S_IMODE(found.st_mode)
             if path in compose and found.st_size <= _LARGEST:
                 texts[str(path)] = host.secrets_in_text(path.read_text(encoding="utf-8", errors="replace"))
@@ -193,14 +193,16 @@ def _files(containers: Sequence[Container], directories: Sequence[Path]) -> list
     return [*problems, *host.judge_modes(modes), *host.judge_compose_files(texts)]
 
 
+def _is_key(path: Path) -> bool:
+    """Whether there is a private key in a file. Raises OSError."""
+    with path.open("rb") as file:
+        return b"PRIVATE KEY" in file.read(_LARGEST)
+
+
 def _watched(directory: Path) -> Iterator[Path]:
     """Files below a directory that hold secrets: keys, and all in a directory `secrets`."""
     seen = 0
-    for folder, folders, names in os.walk(directory):
-        if "pyvenv.cfg" in names:
-            # a Python environment, with the certificates of the world in it
-            folders.clear()
-            continue
+    for folder, _folders, names in os.walk(directory):
         for name in names:
             seen += 1
             if seen > _FILES:

@@ -121,8 +121,11 @@ class _Vantage:
                     observe("hyperdx_https", subject, PASS, f"HTTPS is spoken: GET / says {answer.status}.")
                 )
                 web = secure
-            else:
+            elif self._name:
                 observations.append(observe("hyperdx_https", subject, FAIL, f"No HTTPS: {answer.body}."))
+            else:
+                reason = f"No HTTPS: {answer.body}. Proxies may answer to their name only: give it (host_name)."
+                observations.append(observe("hyperdx_https", subject, ERROR, reason))
             observations.append(tls.judge_protocols("hyperdx_tls_protocols", subject, measured))
             observations.append(
                 tls.judge_certificate(
