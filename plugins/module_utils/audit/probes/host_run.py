@@ -202,7 +202,10 @@ def _is_key(path: Path) -> bool:
 def _watched(directory: Path) -> Iterator[Path]:
     """Files below a directory that hold secrets: keys, and all in a directory `secrets`."""
     seen = 0
-    for folder, _folders, names in os.walk(directory):
+    for folder, folders, names in os.walk(directory):
+        if "pyvenv.cfg" in names:
+            folders.clear()  # a Python environment: thousands of files, and no secrets
+            continue
         for name in names:
             seen += 1
             if seen > _FILES:
