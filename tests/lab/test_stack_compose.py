@@ -187,6 +187,7 @@ def the_proxy_does_its_work(stack: Stack) -> None:
     assert page.endswith("HyperDX")
     headers = page.lower()
     assert "strict-transport-security: max-age=31536000" in headers and "x-content-type-options: nosniff" in headers
+    assert "alt-svc" not in headers, "HTTP/3 is offered, and its port is not published"
     seen = curl("/cgi-bin/headers", "-H", "X-Forwarded-Proto: http", "-H", "X-Forwarded-For: 10.0.0.1").stdout
     assert "HTTP_X_FORWARDED_PROTO=https" in seen and "10.0.0.1" not in seen
     assert f"HTTP_HOST={NAME}" in seen

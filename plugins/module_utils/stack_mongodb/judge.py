@@ -248,13 +248,22 @@ def _lines(config: Mapping[str, Any], indent: str) -> Iterator[str]:
         value = config[key]
         if isinstance(value, Mapping):
             if value:
-                yield f"{indent}{key}:"
+                yield f"{indent}{_key(key)}:"
                 yield from _lines(value, indent + "  ")
         elif isinstance(value, (list, tuple)):
-            yield f"{indent}{key}:"
+            yield f"{indent}{_key(key)}:"
             yield from (f"{indent}  - {_scalar(item)}" for item in value)
         else:
-            yield f"{indent}{key}: {_scalar(value)}"
+            yield f"{indent}{_key(key)}: {_scalar(value)}"
+
+
+_OTHER_THAN_TEXT = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
+"""What YAML 1.1 does not take for text, in small letters."""
+
+
+def _key(name: str) -> str:
+    """A setting's name as YAML."""
+    return _scalar(name) if name.lower() in _OTHER_THAN_TEXT else name
 
 
 def _scalar(value: Any) -> str:
