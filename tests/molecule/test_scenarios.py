@@ -134,7 +134,7 @@ def docker(scenario: str, engine: str, folder: Path) -> Iterator[tuple[str, list
         inventory[scenario] = {
             "hosts": {host.name: {"wan_ipv4": host.wan4, "wan_ipv6": host.wan6, "lan_ipv4": host.lan4}},
         }
-        said = SCENARIOS / scenario / "inventory.yml"
+        said = SCENARIOS / scenario / "vars" / "inventory.yml"
         if said.exists():
             inventory[scenario]["vars"] = yaml.safe_load(said.read_text())
         # where hardened.clickstack.site and its like look for the stack
