@@ -1,7 +1,7 @@
 """hardened.clickstack.site_cloud: a bare Docker host, and another one that stands for ClickHouse Cloud.
 
 "Cloud" is ClickHouse's own server behind TLS alone, with a `default` whose password is known and whose rights are not all
-there are, as the service's. Its authority is this test's, put where hosts and images keep those that everybody trusts,
+there are (without access to named collections it cannot grant ALL), as the service's. Its authority is this test's, put where hosts and images keep those that everybody trusts,
 so that nothing of the collection is told about it. The variables are those of docs/guides/clickhouse-cloud.md.
 """
 
@@ -76,7 +76,7 @@ class Site:
         done = self.lab.ansible(*inventory, f"hardened.clickstack.{name}", "-e", given, *arguments, check=False)
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == check, output + self.host.sh(
-            "docker ps -a; for c in $(docker ps -aq); do docker logs --tail=20 $c 2>&1; done", check=False
+            "docker ps -a; for one in $(docker ps -aq); do docker logs --tail=20 $one 2>&1; done", check=False
         )
         assert PASSWORD not in output and PASSPHRASE not in output
         (recap,) = re.findall(rf"^{self.host.name}\s+: .*changed=(\d+)", output, re.MULTILINE)
