@@ -1,8 +1,9 @@
 """hardened.clickstack.site_cloud: a bare Docker host, and another one that stands for ClickHouse Cloud.
 
-"Cloud" is ClickHouse's own server behind TLS alone, with a `default` whose password is known and whose rights are not all
-there are (without access to named collections it cannot grant ALL), as the service's. Its authority is this test's, put where hosts and images keep those that everybody trusts,
-so that nothing of the collection is told about it. The variables are those of docs/guides/clickhouse-cloud.md.
+"Cloud" is ClickHouse's own server behind TLS alone. As the service's, its `default` has a password and not all rights there
+are: without those over named collections it cannot grant ALL. Its authority is this test's, put where hosts and images keep
+those that everybody trusts, so that nothing of the collection is told about it. The variables are those of
+docs/guides/clickhouse-cloud.md.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Site:
         deadline = time.monotonic() + within
         while True:
             status, body = self.query(f"SELECT count() FROM otel.otel_traces WHERE SpanName = '{name}'")
-            if status == 200 and int(body) or time.monotonic() > deadline:
+            if (status == 200 and int(body)) or time.monotonic() > deadline:
                 return int(body) if status == 200 else -1
             time.sleep(0.2)
 
@@ -175,7 +176,11 @@ def cloud(new_host: Callable[..., Host], archives: dict[str, Path], authority: A
     host.write("/srv/cloud.xml", CONFIG)
     host.write("/srv/default.xml", USERS.format(hashlib.sha256(PASSWORD.encode()).hexdigest()))
     at = "/etc/clickhouse-server"
-    mounts = ["/srv/certs:/certs", f"/srv/cloud.xml:{at}/config.d/cloud.xml", f"/srv/default.xml:{at}/users.d/default.xml"]
+    mounts = [
+        "/srv/certs:/certs",
+        f"/srv/cloud.xml:{at}/config.d/cloud.xml",
+        f"/srv/default.xml:{at}/users.d/default.xml",
+    ]
     host.docker(
         "run", "--detach", "--name=clickhouse", "--env=CLICKHOUSE_SKIP_USER_SETUP=1",
         *(f"--volume={mount}:ro" for mount in mounts),
@@ -189,9 +194,7 @@ def cloud(new_host: Callable[..., Host], archives: dict[str, Path], authority: A
 
 
 @pytest.fixture(scope="module")
-def site(
-    lab: Lab, new_host: Callable[..., Host], archives: dict[str, Path], authority: Authority, cloud: Host
-) -> Site:
+def site(lab: Lab, new_host: Callable[..., Host], archives: dict[str, Path], authority: Authority, cloud: Host) -> Site:
     """Both hosts, and an inventory as the guide says; site_cloud has not run."""
     host = new_host("hyperdx", ENGINE)
     for name in ("app", "otel", "mongodb", "proxy"):
