@@ -1,8 +1,8 @@
 """hardened.clickstack.site_cloud: a bare Docker host, and another one that stands for ClickHouse Cloud.
 
-"Cloud" is ClickHouse's own server behind TLS alone. As the service's, its `default` has a password and not all rights there
-are: without those over named collections it cannot grant ALL. Its authority is this test's, put where hosts and images keep
-those that everybody trusts, so that nothing of the collection is told about it. The variables are those of
+"Cloud" is ClickHouse's own server behind TLS alone. As the service's, its `default` has a password and not all rights
+there are: without those over named collections it cannot grant ALL. Its authority is this test's, put where hosts and
+images keep those that everybody trusts, so that nothing of the collection is told about it. The variables are those of
 docs/guides/clickhouse-cloud.md.
 """
 
