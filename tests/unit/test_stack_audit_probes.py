@@ -612,10 +612,11 @@ def test_logs_and_disks() -> None:
     assert judged([["encrypted"]], []) == judged([["encrypted"]], [["safe"]]) == "pass"
     assert judged([["encrypted"]], [["default"], ["safe"]]) == judged([["encrypted"], ["default"]], []) == "fail"
     assert judged([["other"]], []) == "error"
-    assert clickhouse.judge_urls("x", clickhouse.Reply(491, "(UNACCEPTABLE_URL)"))["status"] == "pass"
-    assert (
-        clickhouse.judge_urls("x", DONE)["status"] == "fail" and clickhouse.judge_urls("x", DENIED)["status"] == "error"
-    )
+    statuses = [
+        clickhouse.judge_urls("x", reply)["status"]
+        for reply in (clickhouse.Reply(491, "(UNACCEPTABLE_URL)"), DONE, DENIED, clickhouse.Reply(-1, "no answer"))
+    ]
+    assert statuses == ["pass", "fail", "not_applicable", "error"]
 
 
 GOOD_CONFIG = """<clickhouse>

@@ -584,7 +584,9 @@ def judge_urls(subject: str, reply: Reply) -> Json:
     if reply.code == UNACCEPTABLE_URL:
         return observe("clickhouse_remote_urls", subject, PASS, f"url() of a host that is not listed: {reply.short}.")
     if reply.code in REFUSALS or reply.code < 0:
-        return observe("clickhouse_remote_urls", subject, ERROR, f"This user cannot try url(): {reply.short}.")
+        # an administrator of ClickHouse Cloud need not have url(); that is no failure of the measurement
+        status = NOT_APPLICABLE if reply.code == ACCESS_DENIED else ERROR
+        return observe("clickhouse_remote_urls", subject, status, f"This user cannot try url(): {reply.short}.")
     return observe(
         "clickhouse_remote_urls",
         subject,
