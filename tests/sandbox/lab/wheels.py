@@ -15,16 +15,18 @@ FOLDER = "/srv/wheels"
 
 
 def fetched() -> Path:
-    """Return the folder with clickhouse-connect, at this environment's version, and what it needs on Debian 12.
+    """Return the folder with clickhouse-connect, at this environment's version, and what it needs on Debian 12 and 13.
 
     Raises CalledProcessError where pip cannot fetch them.
     """
     version = metadata.version("clickhouse-connect")
-    folder = BUILD / f"wheels-{version}"
+    folder = BUILD / f"wheels-2-{version}"
     with made_once(folder) as fresh:
         if fresh:
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--python-version=3.11"]
-            subprocess.run([*pip, f"--dest={fresh}", f"clickhouse-connect=={version}"], check=True)
+            for python in ("3.11", "3.13"):
+                pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
+                pip += [f"--python-version={python}", f"--dest={fresh}"]
+                subprocess.run([*pip, f"clickhouse-connect=={version}"], check=True)
     return folder
 
 
