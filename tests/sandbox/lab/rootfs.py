@@ -38,6 +38,8 @@ PACKAGES = [
     "python3-cffi-backend",
     "python3-cryptography",
     "python3-pymongo",
+    # what the module pip wants where it runs
+    "python3-packaging",
     "python3-requests",
     "python3-ruamel.yaml",
     # virtual environments, as site makes one for clickhouse-connect
