@@ -50,7 +50,12 @@ def _instead_of(script: str, marker: str, command: str) -> str:
     return f"{head}{command}\n"
 
 
-APP = _instead_of(images.APP, 'serves "$HYPERDX_API_PORT"', "exec python3 -B -m tests.sandbox.hyperdx_app")
+# As the real one, it waits for MongoDB, and without a session secret it goes on with a constant that everybody knows.
+APP = _instead_of(
+    images.APP.replace("has EXPRESS_SESSION_SECRET ", "has ").replace('connects $(endpoint "$MONGO_URI")\n', ""),
+    'serves "$HYPERDX_API_PORT"',
+    "exec python3 -B -m tests.sandbox.hyperdx_app",
+)
 
 SUPERVISOR = """
 server: {endpoint: "$OPAMP_SERVER_URL/v1/opamp", tls: {insecure_skip_verify: true}}
