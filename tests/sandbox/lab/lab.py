@@ -404,22 +404,25 @@ class Lab:
     def ansible(
         self, *arguments: str | Path, check: bool = True, env: Mapping[str, str] | None = None, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
-        """Run ansible-playbook on the trusted neighbour against the lab's hosts, as an administrator does.
+        """Run ansible-playbook on the trusted neighbour against the lab's hosts, as an administrator does."""
+        program = Path(sys.executable).with_name("ansible-playbook")
+        command = [program, "-i", self.inventory, *arguments]
+        return self.trusted.run(*command, check=check, env={**self.environment, **(env or {})}, timeout=timeout)
 
-        It finds the collections in ANSIBLE_COLLECTIONS_PATH of this process, or else those that make built.
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of an administrator on the trusted neighbour.
+
+        Ansible finds the collections in ANSIBLE_COLLECTIONS_PATH of this process, or else those that make built.
         """
         build = HERE.parents[2] / ".build"
-        environment = {
+        return {
             "ANSIBLE_COLLECTIONS_PATH": f"{build / 'installed'}:{build / 'companions'}",
             "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
             "ANSIBLE_HOME": str(build / "ansible"),
             "ANSIBLE_PIPELINING": "true",
             **os.environ,
-            **(env or {}),
         }
-        program = Path(sys.executable).with_name("ansible-playbook")
-        command = [program, "-i", self.inventory, *arguments]
-        return self.trusted.run(*command, check=check, env=environment, timeout=timeout)
 
     @property
     def inventory(self) -> str:
