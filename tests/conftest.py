@@ -26,6 +26,14 @@ VERSIONS = os.environ.get("SANDBOX_VERSIONS", "26.9").replace(",", " ").split()
 """The ClickHouse versions the suites run on."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is marked as `thorough`, unless THOROUGH=1 asks for it."""
+    if not os.environ.get("THOROUGH"):
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="only with THOROUGH=1, which takes its time"))
+
+
 @pytest.fixture(scope="session", params=VERSIONS)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """The real engine as a parser: `engine.parse(sql)` gives the canonical form or raises EngineError;

@@ -28,6 +28,7 @@ ROLES = (
     "stack_compose",
 )
 PASSPHRASE = "only for tests, and long enough"
+pytestmark = pytest.mark.thorough  # hardened.clickstack.site does so too, in Molecule's full_stack
 
 
 def variables(host: Host) -> dict[str, Any]:

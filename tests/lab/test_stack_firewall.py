@@ -20,10 +20,11 @@ KINDS += ["29 nftables"] if "29" in LAB_ENGINES else []
 That of test_stack_firewall_way_back.py has restarts, reboots, removal and rollbacks there, and the next one's rules.
 """
 EXTREMES = [KINDS[0], *KINDS[1:][-1:]]
-"""Where the way back is shown here: those whose rules differ most."""
+"""Those whose rules differ most: Docker's in iptables as ever, and in nftables."""
+ALL = [kind if kind in EXTREMES else pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=ALL)
 def guarded(
     request: pytest.FixtureRequest, lab: Lab, new_host: Callable[..., Host], busybox: Path
 ) -> Iterator[Guarded]:

@@ -28,7 +28,7 @@ PLATFORMS = {name: yaml.safe_load((SCENARIOS / name / "molecule.yml").read_text(
 RUNS = [(name, engine) for name in NAMES for engine in PLATFORMS[name].get("engines", [""])]
 """Each scenario, and where its hosts are Docker hosts, each of their engines: `trixie` is Debian 13 with its own.
 
-All roles run on Debian 13 in tests/lab/test_roles_together.py; here do those that use Python packages of the host.
+All roles run there in full_stack, and on Debian 12 alone.
 """
 
 
