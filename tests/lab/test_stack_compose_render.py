@@ -289,6 +289,13 @@ def test_a_takeover_mounts_upstream_s_data_and_makes_no_first_user(rendered: dic
     assert collector["HYPERDX_OTEL_EXPORTER_CREATE_LEGACY_SCHEMA"] == "true"
 
 
+def test_the_collector_is_told_to_end_by_the_signal_that_its_supervisor_knows(rendered: dict[str, Path]) -> None:
+    """cmd/opampsupervisor/main.go waits for os.Interrupt alone. Molecule's full_stack shows that nothing is lost."""
+    services = yaml.safe_load(rendered["all"].read_text())["services"]
+    assert {name for name, service in services.items() if "stop_signal" in service} == {"otel-collector"}
+    assert services["otel-collector"]["stop_signal"] == "SIGINT"
+
+
 def test_a_new_image_or_public_variable_gets_a_new_volume_for_the_file_beside_it(
     rendered: dict[str, Path],
 ) -> None:
