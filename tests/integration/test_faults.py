@@ -300,9 +300,12 @@ class World:
     def each(self, number: int, walk: Callable[[Site, Sequence[int]], None]) -> None:
         """Walk through the statements on all servers at once.
 
-        All of them on 26.9; on ClickHouse's own server every fourth, from another one on for each `number`.
+        On 26.9 through every third and on ClickHouse's own server every twelfth, from another one on for each `number`;
+        with THOROUGH=1 through all of them and every fourth.
         """
-        ks = range(1, len(self.plan) + 1) if self.version == "26.9" else range(1 + number % 4, len(self.plan) + 1, 4)
+        steps = (1, 4) if os.environ.get("THOROUGH") else (3, 12)
+        step = steps[0] if self.version == "26.9" else steps[1]
+        ks = range(1 + number % step, len(self.plan) + 1, step)
         with ThreadPoolExecutor(len(self.sites)) as pool:
             parts = [ks[number :: len(self.sites)] for number in range(len(self.sites))]
             for result in [pool.submit(walk, *part) for part in zip(self.sites, parts, strict=True) if part[1]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,14 @@ from tests.sandbox.lab.busybox import archive
 
 LAB_ENGINES = os.environ.get("LAB_ENGINES", " ".join(ENGINES)).split()
 """The Docker Engines the suites run on."""
+
+
+def each_engine(*gate: str) -> list[Any]:
+    """Parameters for all of them; without LAB_ENGINES, those that are not in `gate` are for THOROUGH=1."""
+    said = "LAB_ENGINES" in os.environ
+    return [
+        engine if said or engine in gate else pytest.param(engine, marks=pytest.mark.thorough) for engine in LAB_ENGINES
+    ]
 
 
 @pytest.fixture(scope="session")

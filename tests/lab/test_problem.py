@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import LAB_ENGINES
+from tests.lab.conftest import each_engine
 from tests.sandbox.lab import Host, Lab
 
-pytestmark = pytest.mark.parametrize("engine", LAB_ENGINES)
+pytestmark = pytest.mark.parametrize("engine", each_engine("20.10", "26.1"))
 
 IPV6_NAT = {"ipv6": True, "fixed-cidr-v6": "fd00:d0c:1::/64", "ip6tables": True, "experimental": True}
 """Without it, published IPv6 ports are served by docker-proxy, an ordinary program to which ufw's rules apply."""
