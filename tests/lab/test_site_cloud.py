@@ -219,7 +219,7 @@ def site(lab: Lab, new_host: Callable[..., Host], archives: dict[str, Path], aut
         "clickstack_bind_addresses": [host.wan4],
         "clickstack_pip_environment": {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.FOLDER},
         "stack_tls_ca_directory": "/run/lab/ca",
-        "stack_compose_healthcheck_interval": "2s",
+        "stack_compose_healthcheck_interval": "5s",
         "stack_compose_wait_timeout": 120,
         "stack_compose_mongodb_nofile": 0,
         "stack_compose_overrides": {
@@ -340,5 +340,3 @@ def test_passwords_are_rotated_in_the_service(ran: Site) -> None:
     assert ran.send("rotated", ran.secret("ingestion_api_key")) == 200
     assert ran.arrived("rotated") == 1
     assert ran.ask_by_hyperdx("SELECT count() FROM otel.otel_traces") == (200, "2")
-    output, changed = ran.play("site_cloud", "--check")
-    assert changed == 0, output
