@@ -61,6 +61,19 @@ SETS: dict[str, Json] = {
         "stack_compose_data_subnet_ipv6": "fd00:30:81::/64",
         "stack_compose_addresses": {"data": {"ch-server": "172.30.81.40"}},
     },
+    "databases for another host": {
+        **DIGESTS,
+        **{f"stack_compose_{key}_enabled": False for key in ("app", "otel", "proxy")},
+        "stack_compose_clickhouse_tls": True,
+        "stack_compose_clickhouse_bind_addresses": ["198.51.100.10"],
+        "stack_compose_mongodb_bind_addresses": ["198.51.100.10"],
+    },
+    "databases on another host": {
+        **DIGESTS,
+        **{f"stack_compose_{key}_enabled": False for key in ("clickhouse", "mongodb")},
+        "stack_compose_otel_clickhouse_endpoint": "tcp://ch-server:9440?secure=true",
+        "stack_compose_extra_hosts": {"db": "192.0.2.30", "ch-server": "192.0.2.20"},
+    },
     "own files": {
         **DIGESTS,
         "stack_compose_takeover": "/opt/hyperdx",
@@ -84,6 +97,10 @@ PUBLISHED = {
     "all": {"proxy": ["198.51.100.10:443"], "otel-collector": ["198.51.100.10:4317", "198.51.100.10:4318"]},
     "no proxy": {"otel-collector": ["198.51.100.10:4317", "198.51.100.10:4318"]},
     "collector alone": {"otel-collector": ["198.51.100.10:4317", "198.51.100.10:4318"]},
+    "databases for another host": {
+        "ch-server": ["198.51.100.10:8443", "198.51.100.10:9440"],
+        "db": ["198.51.100.10:27017"],
+    },
     "own files": {"proxy": ["198.51.100.10:8443"], "otel-collector": ["198.51.100.10:4317", "198.51.100.10:4318"]},
     "IPv6": {
         "proxy": ["198.51.100.10:443", "2001:db8:100::10:443"],
@@ -197,7 +214,7 @@ def test_only_what_was_asked_for_is_published(name: str, project: Json) -> None:
     }
     assert published == {key: sorted(ports) for key, ports in PUBLISHED.get(name, PUBLISHED["all"]).items()}
     targets = {port["target"] for definition in project["services"].values() for port in definition.get("ports", ())}
-    assert targets <= {8443, 4317, 4318}
+    assert targets <= ({8443, 9440, 27017} if name == "databases for another host" else {8443, 4317, 4318})
 
 
 def test_every_container_is_hardened(name: str, project: Json) -> None:
@@ -220,6 +237,11 @@ def test_every_container_is_hardened(name: str, project: Json) -> None:
 def test_the_databases_are_on_the_internal_network_alone(name: str, project: Json) -> None:
     attached = {service: set(definition["networks"]) for service, definition in project["services"].items()}
     both, edge, data = {"edge", "data"}, {"edge"}, {"data"}
+    if name == "databases for another host":
+        # one that begins nothing with the world: what leaves it by itself has an address that nobody answers
+        data = {"data", "published"}
+        options = project["networks"]["published"]["driver_opts"]
+        assert options == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     wanted = {"app": both, "otel-collector": both, "ch-server": data, "db": data, "proxy": edge}
     assert attached == {service: wanted[service] for service in attached}
     for network, definition in project["networks"].items():
@@ -229,14 +251,14 @@ def test_the_databases_are_on_the_internal_network_alone(name: str, project: Jso
 
 def test_every_service_has_its_address_in_every_network(name: str, project: Json) -> None:
     for network, definition in project["networks"].items():
-        third = {"edge": 80, "data": 81}[network]
+        third = {"edge": 80, "data": 81, "published": 82}[network]
         pools = {entry["gateway"]: entry["ip_range"] for entry in definition["ipam"]["config"]}
         assert pools.pop(f"172.30.{third}.1") == f"172.30.{third}.128/25"
         assert pools == ({f"fd00:30:{third}::1": f"fd00:30:{third}:0:8000::/65"} if name == "IPv6" else {})
     numbers = {"app": 10, "otel-collector": 11, "ch-server": 12, "db": 13, "proxy": 14}
     for service, definition in project["services"].items():
         for network, attached in definition["networks"].items():
-            third = {"edge": 80, "data": 81}[network]
+            third = {"edge": 80, "data": 81, "published": 82}[network]
             number = 40 if (name, service) == ("IPv6", "ch-server") else numbers[service]
             assert attached["ipv4_address"] == f"172.30.{third}.{number}"
             ipv6 = f"fd00:30:{third}::{numbers[service]:x}" if name == "IPv6" else None
@@ -270,6 +292,18 @@ def test_texts_come_through_as_they_were_given(rendered: dict[str, Path], compos
         "--config",
         "/etc/mongo/mongod.conf",
     ]
+
+
+def test_app_and_collector_know_databases_on_another_host_by_their_names(
+    rendered: dict[str, Path], compose: Path
+) -> None:
+    command = [compose, "-f", rendered["databases on another host"], "config", "--format", "json"]
+    services = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["services"]
+    known = {name: service.get("extra_hosts") for name, service in services.items()}
+    assert known.pop("proxy") is None
+    assert set(known) == {"app", "otel-collector"}
+    for entries in known.values():
+        assert sorted(entry.replace("=", ":") for entry in entries) == ["ch-server:192.0.2.20", "db:192.0.2.30"]
 
 
 def test_a_takeover_mounts_upstream_s_data_and_makes_no_first_user(rendered: dict[str, Path], compose: Path) -> None:
