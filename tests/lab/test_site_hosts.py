@@ -1,0 +1,183 @@
+"""hardened.clickstack.site over three bare Docker hosts: HyperDX with collector and proxy, ClickHouse, MongoDB.
+
+All reach each other on the untrusted side, so that it is the firewall which keeps others from the databases.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.lab import Host, Lab, wheels
+from tests.sandbox.lab.stack import images as stack_images
+
+from .conftest import LAB_ENGINES
+
+Json = dict[str, Any]
+ENGINE = "28.5" if "28.5" in LAB_ENGINES else LAB_ENGINES[-1]
+NAME = "clickstack.example.com"
+PASSPHRASE = "only for tests, and long enough"
+BASE = "/opt/clickstack"
+OUTSIDE = "/run/lab/hosts-of-site"
+"""A folder that neighbours see."""
+RUNS = {"front": ("app", "otel", "proxy"), "columns": ("clickhouse",), "documents": ("mongodb",)}
+"""The hosts, and the images that each needs."""
+DATABASE_PORTS = (8443, 9440, 27017)
+
+
+@dataclass
+class Site:
+    """The stack's hosts, and who looks at them from outside."""
+
+    lab: Lab
+    front: Host
+    columns: Host
+    documents: Host
+    said: str = ""
+    """What the first run printed, with all that it was asked to tell."""
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """All three."""
+        return self.front, self.columns, self.documents
+
+    def play(self, name: str, *arguments: str, check: bool = True) -> tuple[str, dict[str, int]]:
+        """Run a playbook of the collection as an administrator does: what it printed, and what it changed on each."""
+        inventory = ("-i", f"{OUTSIDE}/inventory.json")
+        done = self.lab.ansible(*inventory, f"hardened.clickstack.{name}", *arguments, check=False)
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == check, output + "".join(
+            host.sh("docker ps -a; for one in $(docker ps -aq); do docker logs --tail=20 $one 2>&1; done", check=False)
+            for host in self.hosts
+        )
+        assert PASSPHRASE not in output
+        recap = re.findall(r"^(\w+)\s+: .*changed=(\d+)", output, re.MULTILINE)
+        return output, {host: int(changed) for host, changed in recap}
+
+    def secrets(self, host: Host) -> dict[str, str]:
+        """The secrets on a host, by the names of their files."""
+        names = host.sh(f"ls {BASE}/secrets").split()
+        return {name: host.read(f"{BASE}/secrets/{name}").strip() for name in names}
+
+    def send(self, name: str, key: str) -> int:
+        """The status of what a sender of a span gets from the collector; it may still be starting."""
+        at = str(time.time_ns())
+        span = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": name, "kind": 1}
+        span |= dict.fromkeys(("startTimeUnixNano", "endTimeUnixNano"), at)
+        body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+        headers = ["-H", "Content-Type: application/json", *(["-H", f"Authorization: {key}"] if key else [])]
+        done = self.lab.untrusted.run(
+            "curl", "--silent", "--noproxy", "*", "--max-time", "20", "--cacert", f"{OUTSIDE}/ca.crt",
+            "--retry", "20", "--retry-delay", "1", "--retry-all-errors", "-o", "/dev/null", "-w", "%{http_code}",
+            *headers, "-d", body, f"https://{self.front.wan4}:4318/v1/traces",
+        )  # fmt: skip
+        return int(done.stdout)
+
+    def arrived(self, name: str, within: float = 20) -> int:
+        """How many spans of a name there come to be in ClickHouse, asked by its administrator on its host."""
+        deadline = time.monotonic() + within
+        while True:
+            done = self.columns.run(
+                "curl", "--silent", "--cacert", f"{BASE}/tls/clickhouse/ca.crt",
+                "-u", f"clickstack_admin:{self.columns.read(f'{BASE}/secrets/clickhouse_admin_password').strip()}",
+                "-d", f"SELECT count() FROM otel.otel_traces WHERE SpanName = '{name}'", "https://172.30.81.12:8443/",
+                check=False,
+            )  # fmt: skip
+            found = int(done.stdout) if done.stdout.strip().isdecimal() else -1
+            if found > 0 or time.monotonic() > deadline:
+                return found
+            time.sleep(0.2)
+
+
+def inventory(site: Site) -> Json:
+    """As the README says, and what a lab needs beside it."""
+    variables = {
+        "clickstack_host_name": NAME,
+        "stack_tls_ca_passphrase": PASSPHRASE,
+        "stack_firewall_host_ports": [{"port": 22, "sources": ["192.168.50.0/24", "fd50::/64"]}],
+        # The lab has neither a route to the world nor an index of Python packages, and is impatient.
+        "clickstack_pip_environment": {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.FOLDER},
+        "stack_tls_ca_directory": "/run/lab/ca",
+        "stack_compose_healthcheck_interval": "5s",
+        "stack_compose_wait_timeout": 120,
+        "stack_compose_clickhouse_nofile": 0,
+        "stack_compose_mongodb_nofile": 0,
+    }
+    groups = {"clickstack_app": site.front, "clickstack_clickhouse": site.columns, "clickstack_mongodb": site.documents}
+    children = {name: {"hosts": {host.name: {"clickstack_address": host.wan4}}} for name, host in groups.items()}
+    children["clickstack_app"]["hosts"]["front"]["clickstack_bind_addresses"] = [site.front.wan4]  # type: ignore[assignment]
+    return {"clickstack": {"vars": variables, "children": children}}
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, new_host: Callable[..., Host]) -> Iterator[Site]:
+    """Three hosts on which site has run once."""
+    names = re.compile(r"(?:stack-)?(\w+)-\w+")
+    archives = {names.fullmatch(file.parent.name)[1]: file for file in stack_images.archives()}  # type: ignore[index]
+    hosts = {}
+    for name, images in RUNS.items():
+        hosts[name] = new_host(name, ENGINE)
+        for image in images:
+            hosts[name].load(archives[image])
+    wheels.give(hosts["columns"])
+    made = Site(lab, **hosts)
+    folder = lab.folder / Path(OUTSIDE).name
+    folder.mkdir()
+    (folder / "inventory.json").write_text(json.dumps(inventory(made)))
+    made.said, _changed = made.play("site", "--diff", "-vv")
+    (folder / "ca.crt").write_text(made.front.read(f"{BASE}/tls/otel/ca.crt"))
+    yield made
+
+
+def test_each_host_runs_its_own_services_and_knows_its_own_secrets(site: Site) -> None:
+    running = {
+        host.name: set(host.docker("ps", "--format", '{{.Label "com.docker.compose.service"}}').split())
+        for host in site.hosts
+    }
+    assert running == {"front": {"app", "otel-collector", "proxy"}, "columns": {"ch-server"}, "documents": {"db"}}
+    certificates = {host.name: set(host.sh(f"ls {BASE}/tls").split()) for host in site.hosts}
+    assert certificates == {"front": {"app", "otel", "proxy"}, "columns": {"clickhouse"}, "documents": {"mongodb"}}
+    front, columns, documents = map(site.secrets, site.hosts)
+    of_both = {"clickhouse_reader_password", "otel_clickhouse_password"}
+    assert set(front) == of_both | {
+        "express_session_secret",
+        "hyperdx_owner_password",
+        "ingestion_api_key",
+        "mongo_uri",
+    }
+    assert {name for name in columns if not name.startswith("clickhouse_")} == {"otel_clickhouse_password"}
+    assert {name for name in documents if not name.startswith("mongodb_")} == {"mongo_uri"}
+    for secrets in (front, columns, documents):
+        assert not [name for name, value in secrets.items() if value in site.said]
+    assert all(front[name] == columns[name] for name in of_both) and front["mongo_uri"] == documents["mongo_uri"]
+
+
+def test_telemetry_arrives_at_the_other_host_and_only_with_the_key(site: Site) -> None:
+    assert site.send("allowed", site.front.read(f"{BASE}/secrets/ingestion_api_key").strip()) == 200
+    assert site.send("anonymous", "") == 401
+    assert site.arrived("allowed") == 1
+
+
+def test_the_databases_are_open_to_the_host_of_hyperdx_alone(site: Site) -> None:
+    def opened(look: Callable[[str, int], bool]) -> dict[str, set[int]]:
+        return {host.name: {port for port in DATABASE_PORTS if look(host.wan4, port)} for host in site.hosts}
+
+    def from_front(address: str, port: int) -> bool:
+        return site.front.run("nc", "-z", "-w", "1", address, str(port), check=False).returncode == 0
+
+    assert opened(site.lab.untrusted.connects) == {"front": set(), "columns": set(), "documents": set()}
+    assert opened(from_front) == {"front": set(), "columns": {8443, 9440}, "documents": {27017}}
+
+
+def test_a_second_run_changes_nothing_and_what_knows_one_host_says_so(site: Site) -> None:
+    output, changed = site.play("site")
+    assert changed == {"front": 0, "columns": 0, "documents": 0}, output
+    output, changed = site.play("rotate", "-e", "rotate=otel_clickhouse_password", check=False)
+    assert "rotate knows a stack on one host" in " ".join(output.split()) and not any(changed.values()), output
