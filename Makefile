@@ -15,11 +15,10 @@ COLLECTION := ansible_collections.hardened.clickstack
 CORES = $(eval CORES := $(shell $(ENVIRONMENTS) cores 2>/dev/null | tr ' ' ':'))$(CORES)
 core_environment = $(patsubst $*:%,%,$(filter $*:%,$(CORES)))
 # The oldest and the newest: each costs minutes, and what is between says nothing that neither of them says. The other suites
-# run on the one between. make test takes the newest ansible-test alone, or with THOROUGH=1 both.
+# run on the one between.
 EXTREMES = $(sort $(foreach core,$(firstword $(CORES)) $(lastword $(CORES)),$(firstword $(subst :, ,$(core)))))
 UNIT = $(addprefix unit-,$(EXTREMES))
 SANITY = $(addprefix sanity-,$(EXTREMES))
-GATE_SANITY = $(if $(THOROUGH),$(SANITY),$(lastword $(SANITY)))
 ENGINES := chdb-26.9 chdb-25.8 chdb-25.5 chdb-24.8
 # One part for each version, so that two of them run side by side; a real server is one.
 INTEGRATION = $(addprefix integration-,$(if $(CLICKHOUSE_URL),real,$(SANDBOX_VERSIONS)))
@@ -74,7 +73,7 @@ LAB := setup-lab
 COLLECTOR := setup-collector
 
 # Long parts first, so that the lanes end together. Three of them on two cores: the lab's tests and Molecule's often wait.
-parts: lab $(INTEGRATION) sandbox-tests molecule roles $(GATE_SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog docs-check
+parts: lab $(INTEGRATION) sandbox-tests molecule roles $(SANITY) $(UNIT) importer lint mypy ruff shellcheck changelog docs-check
 
 sanity: $(SANITY) ## ansible-test sanity on the oldest and the newest ansible-core
 sanity-%:

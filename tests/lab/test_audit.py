@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,11 +56,11 @@ def upstream(new_host: Callable[..., Host]) -> Host:
 
 def audit(lab: Lab, host: Host, folder: Path, **variables: Any) -> Json:
     """Run the playbook as an administrator does, from the untrusted neighbour; return findings, output and counts."""
-    python = lab.folder / "untrusted-python"
-    python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    vantage = {"ansible_connection": "local", "ansible_python_interpreter": "/run/lab/untrusted-python"}
-    task = {"name": "The vantage", "ansible.builtin.add_host": {"name": "untrusted", **vantage}, "changed_when": False}
+    task = {
+        "name": "The vantage",
+        "ansible.builtin.add_host": {"name": "untrusted", **lab.untrusted.variables},
+        "changed_when": False,
+    }
     plays = [
         {"name": "Vantage", "hosts": "localhost", "gather_facts": False, "tasks": [task]},
         {"name": "Audit", "ansible.builtin.import_playbook": "hardened.clickstack.audit"},

@@ -211,13 +211,10 @@ class Deployment:
         for name, text in FILES.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
-        python = folder / "untrusted-python"
-        python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
         ssh = folder / "bin/ssh"
         ssh.parent.mkdir()
         ssh.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F /run/lab/ssh_config -o HostName={self.host.lan4} "$@"\n')
-        for program in (python, ssh):
-            program.chmod(0o755)
+        ssh.chmod(0o755)
         (folder / "inventory.yml").write_text(FILES["inventory.yml"] + "neighbours:\n  hosts:\n    untrusted:\n")
         said = {
             NAME: {
@@ -236,7 +233,7 @@ class Deployment:
                 "stack_compose_clickhouse_nofile": 0,
                 "stack_compose_mongodb_nofile": 0,
             },
-            "untrusted": {"ansible_connection": "local", "ansible_python_interpreter": f"{WORK}/untrusted-python"},
+            "untrusted": self.lab.untrusted.variables,
         }
         (folder / "host_vars").mkdir()
         for name, variables in said.items():

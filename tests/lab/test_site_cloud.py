@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +21,15 @@ import yaml
 
 from tests.sandbox.certificates import Authority
 from tests.sandbox.lab import Host, Lab, wheels
-from tests.sandbox.lab.stack import images as stack_images
 
-from .conftest import LAB_ENGINES
+from .site import BASE, ENGINE, PASSPHRASE, VARIABLES, load, play, send_span, spans
 
 Json = dict[str, Any]
-ENGINE = "28.5" if "28.5" in LAB_ENGINES else LAB_ENGINES[-1]
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "clickhouse-cloud.md"
 SAID: Json = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)[0])
 """What the guide tells to put into the inventory."""
 NAME, CLOUD = SAID["clickstack_host_name"], SAID["clickstack_cloud_host"]
 PASSWORD = "only for tests, of the service"
-PASSPHRASE = "only for tests, and long enough"
-BASE = "/opt/clickstack"
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 OUTSIDE = "/run/lab/cloud"
 """A folder that neighbours see."""
@@ -72,16 +66,10 @@ class Site:
 
     def play(self, name: str, *arguments: str, check: bool = True, **variables: object) -> tuple[str, int]:
         """Run a playbook of the collection as an administrator does: what it printed, and how much it changed."""
-        given = json.dumps(variables)
-        inventory = ("-i", f"{OUTSIDE}/inventory.json")
-        done = self.lab.ansible(*inventory, f"hardened.clickstack.{name}", "-e", given, *arguments, check=False)
-        output = done.stdout + done.stderr
-        assert (done.returncode == 0) == check, output + self.host.sh(
-            "docker ps -a; for one in $(docker ps -aq); do docker logs --tail=20 $one 2>&1; done", check=False
-        )
-        assert PASSWORD not in output and PASSPHRASE not in output
-        (recap,) = re.findall(rf"^{self.host.name}\s+: .*changed=(\d+)", output, re.MULTILINE)
-        return output, int(recap)
+        given = ("-e", json.dumps(variables), *arguments)
+        output, changed = play(self.lab, f"{OUTSIDE}/inventory.json", name, *given, check=check, hosts=(self.host,))
+        assert PASSWORD not in output
+        return output, changed[self.host.name]
 
     def secret(self, name: str) -> str:
         """The content of a secret's file on the host."""
@@ -112,25 +100,12 @@ class Site:
         return int(said.stdout)
 
     def send(self, name: str, key: str) -> int:
-        """The status of what a sender of a span gets from the collector; it may still be starting."""
-        at = str(time.time_ns())
-        span = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": name, "kind": 1}
-        span |= dict.fromkeys(("startTimeUnixNano", "endTimeUnixNano"), at)
-        body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
-        headers = ["-H", "Content-Type: application/json", *(["-H", f"Authorization: {key}"] if key else [])]
-        return self.curl(
-            "--cacert", f"{OUTSIDE}/stack.crt", "--retry", "20", "--retry-delay", "1", "--retry-all-errors",
-            *headers, "-d", body, f"https://{self.host.wan4}:4318/v1/traces",
-        )[0]  # fmt: skip
+        """The status of what a sender of a span gets from the collector."""
+        return send_span(self.lab, self.host.wan4, f"{OUTSIDE}/stack.crt", name, key)
 
-    def arrived(self, name: str, within: float = 20) -> int:
+    def arrived(self, name: str) -> int:
         """How many spans of a name there come to be in ClickHouse."""
-        deadline = time.monotonic() + within
-        while True:
-            status, body = self.query(f"SELECT count() FROM otel.otel_traces WHERE SpanName = '{name}'")
-            if (status == 200 and int(body)) or time.monotonic() > deadline:
-                return int(body) if status == 200 else -1
-            time.sleep(0.2)
+        return spans(lambda statement: self.query(statement)[1], name)
 
     def hyperdx(self, path: str, *arguments: str) -> tuple[int, str]:
         """What HyperDX says to its owner, who has a browser's cookies."""
@@ -158,17 +133,10 @@ def authority(lab: Lab) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def archives() -> dict[str, Path]:
-    """The images by their names: none of the hosts needs all of them."""
-    names = re.compile(r"(?:stack-)?(\w+)-\w+")
-    return {names.fullmatch(file.parent.name)[1]: file for file in stack_images.archives()}  # type: ignore[index]
-
-
-@pytest.fixture(scope="module")
-def cloud(new_host: Callable[..., Host], archives: dict[str, Path], authority: Authority) -> Host:
+def cloud(new_host: Callable[..., Host], authority: Authority) -> Host:
     """What stands for ClickHouse Cloud."""
     host = new_host("cloud", ENGINE)
-    host.load(archives["clickhouse"])
+    load(host, "clickhouse")
     certificate, key = authority.issue(CLOUD, (CLOUD,), server=True)
     host.write("/srv/certs/tls.crt", certificate.read_text())
     host.write("/srv/certs/tls.key", key.read_text(), "600")
@@ -194,34 +162,25 @@ def cloud(new_host: Callable[..., Host], archives: dict[str, Path], authority: A
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, new_host: Callable[..., Host], archives: dict[str, Path], authority: Authority, cloud: Host) -> Site:
+def site(lab: Lab, new_host: Callable[..., Host], authority: Authority, cloud: Host) -> Site:
     """Both hosts, and an inventory as the guide says; site_cloud has not run."""
     host = new_host("hyperdx", ENGINE)
-    for name in ("app", "otel", "mongodb", "proxy"):
-        host.load(archives[name])
+    load(host, "app", "otel", "mongodb", "proxy")
     wheels.give(host)
     host.sh(f"echo {cloud.wan4} {CLOUD} >>/etc/hosts")
     host.write("/usr/local/share/ca-certificates/everybody.crt", authority.ca.read_text())
     host.sh("update-ca-certificates 2>&1")
-    python = lab.folder / "untrusted-python"
-    python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
-    python.chmod(0o755)
     # where Go and Debian's Python find what everybody trusts
     places = {"otel-collector": SYSTEM_AUTHORITIES, "app": "/usr/lib/ssl/cert.pem"}
     variables = {
         **SAID,
+        **VARIABLES,
         "vault_ca_passphrase": PASSPHRASE,
         "vault_clickhouse_cloud_password": PASSWORD,
         "clickstack_cloud_clients": [host.wan4],
-        "stack_firewall_host_ports": [{"port": 22, "sources": ["192.168.50.0/24", "fd50::/64"]}],
         "stack_audit_addresses": [host.wan4, host.wan6],
-        # The lab has neither a route to the world nor names in it nor an index of Python packages, and is impatient.
         "clickstack_bind_addresses": [host.wan4],
-        "clickstack_pip_environment": {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.FOLDER},
-        "stack_tls_ca_directory": "/run/lab/ca",
-        "stack_compose_healthcheck_interval": "5s",
-        "stack_compose_wait_timeout": 120,
-        "stack_compose_mongodb_nofile": 0,
+        # nor does anybody there know names
         "stack_compose_overrides": {
             "services": {
                 service: {
@@ -232,13 +191,9 @@ def site(lab: Lab, new_host: Callable[..., Host], archives: dict[str, Path], aut
             }
         },
     }
-    local = {"ansible_connection": "local", "ansible_ssh_common_args": ""}
     inventory = {
         "clickstack": {"hosts": {host.name: {}}, "vars": variables},
-        "vantage": {
-            "hosts": {"untrusted": {"ansible_python_interpreter": "/run/lab/untrusted-python"}},
-            "vars": local,
-        },
+        "vantage": {"hosts": {"untrusted": lab.untrusted.variables}},
     }
     (lab.folder / "cloud" / "inventory.json").write_text(json.dumps(inventory))
     return Site(lab, host, cloud)

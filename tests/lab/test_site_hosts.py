@@ -6,8 +6,6 @@ All reach each other on the untrusted side, so that it is the firewall which kee
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +14,10 @@ from typing import Any
 import pytest
 
 from tests.sandbox.lab import Host, Lab, wheels
-from tests.sandbox.lab.stack import images as stack_images
 
-from .conftest import LAB_ENGINES
+from .site import BASE, ENGINE, NAME, PASSPHRASE, VARIABLES, administrator, load, play, send_span, spans
 
 Json = dict[str, Any]
-ENGINE = "28.5" if "28.5" in LAB_ENGINES else LAB_ENGINES[-1]
-NAME = "clickstack.example.com"
-PASSPHRASE = "only for tests, and long enough"
-BASE = "/opt/clickstack"
 OUTSIDE = "/run/lab/hosts-of-site"
 """A folder that neighbours see."""
 RUNS = {"front": ("app", "otel", "proxy"), "columns": ("clickhouse",), "documents": ("mongodb",)}
@@ -50,50 +43,12 @@ class Site:
 
     def play(self, name: str, *arguments: str, check: bool = True) -> tuple[str, dict[str, int]]:
         """Run a playbook of the collection as an administrator does: what it printed, and what it changed on each."""
-        inventory = ("-i", f"{OUTSIDE}/inventory.json")
-        done = self.lab.ansible(*inventory, f"hardened.clickstack.{name}", *arguments, check=False)
-        output = done.stdout + done.stderr
-        assert (done.returncode == 0) == check, output + "".join(
-            host.sh("docker ps -a; for one in $(docker ps -aq); do docker logs --tail=20 $one 2>&1; done", check=False)
-            for host in self.hosts
-        )
-        assert PASSPHRASE not in output
-        recap = re.findall(r"^(\w+)\s+: .*changed=(\d+)", output, re.MULTILINE)
-        return output, {host: int(changed) for host, changed in recap}
+        return play(self.lab, f"{OUTSIDE}/inventory.json", name, *arguments, check=check, hosts=self.hosts)
 
     def secrets(self, host: Host) -> dict[str, str]:
         """The secrets on a host, by the names of their files."""
         names = host.sh(f"ls {BASE}/secrets").split()
         return {name: host.read(f"{BASE}/secrets/{name}").strip() for name in names}
-
-    def send(self, name: str, key: str) -> int:
-        """The status of what a sender of a span gets from the collector; it may still be starting."""
-        at = str(time.time_ns())
-        span = {"traceId": "ab" * 16, "spanId": "cd" * 8, "name": name, "kind": 1}
-        span |= dict.fromkeys(("startTimeUnixNano", "endTimeUnixNano"), at)
-        body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
-        headers = ["-H", "Content-Type: application/json", *(["-H", f"Authorization: {key}"] if key else [])]
-        done = self.lab.untrusted.run(
-            "curl", "--silent", "--noproxy", "*", "--max-time", "20", "--cacert", f"{OUTSIDE}/ca.crt",
-            "--retry", "20", "--retry-delay", "1", "--retry-all-errors", "-o", "/dev/null", "-w", "%{http_code}",
-            *headers, "-d", body, f"https://{self.front.wan4}:4318/v1/traces",
-        )  # fmt: skip
-        return int(done.stdout)
-
-    def arrived(self, name: str, within: float = 20) -> int:
-        """How many spans of a name there come to be in ClickHouse, asked by its administrator on its host."""
-        deadline = time.monotonic() + within
-        while True:
-            done = self.columns.run(
-                "curl", "--silent", "--cacert", f"{BASE}/tls/clickhouse/ca.crt",
-                "-u", f"clickstack_admin:{self.columns.read(f'{BASE}/secrets/clickhouse_admin_password').strip()}",
-                "-d", f"SELECT count() FROM otel.otel_traces WHERE SpanName = '{name}'", "https://172.30.81.12:8443/",
-                check=False,
-            )  # fmt: skip
-            found = int(done.stdout) if done.stdout.strip().isdecimal() else -1
-            if found > 0 or time.monotonic() > deadline:
-                return found
-            time.sleep(0.2)
 
 
 def inventory(site: Site) -> Json:
@@ -101,14 +56,7 @@ def inventory(site: Site) -> Json:
     variables = {
         "clickstack_host_name": NAME,
         "stack_tls_ca_passphrase": PASSPHRASE,
-        "stack_firewall_host_ports": [{"port": 22, "sources": ["192.168.50.0/24", "fd50::/64"]}],
-        # The lab has neither a route to the world nor an index of Python packages, and is impatient.
-        "clickstack_pip_environment": {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.FOLDER},
-        "stack_tls_ca_directory": "/run/lab/ca",
-        "stack_compose_healthcheck_interval": "5s",
-        "stack_compose_wait_timeout": 120,
-        "stack_compose_clickhouse_nofile": 0,
-        "stack_compose_mongodb_nofile": 0,
+        **VARIABLES,
     }
     groups = {"clickstack_app": site.front, "clickstack_clickhouse": site.columns, "clickstack_mongodb": site.documents}
     children = {name: {"hosts": {host.name: {"clickstack_address": host.wan4}}} for name, host in groups.items()}
@@ -119,13 +67,10 @@ def inventory(site: Site) -> Json:
 @pytest.fixture(scope="module")
 def site(lab: Lab, new_host: Callable[..., Host]) -> Iterator[Site]:
     """Three hosts on which site has run once."""
-    names = re.compile(r"(?:stack-)?(\w+)-\w+")
-    archives = {names.fullmatch(file.parent.name)[1]: file for file in stack_images.archives()}  # type: ignore[index]
     hosts = {}
     for name, images in RUNS.items():
         hosts[name] = new_host(name, ENGINE)
-        for image in images:
-            hosts[name].load(archives[image])
+        load(hosts[name], *images)
     wheels.give(hosts["columns"])
     made = Site(lab, **hosts)
     folder = lab.folder / Path(OUTSIDE).name
@@ -160,9 +105,10 @@ def test_each_host_runs_its_own_services_and_knows_its_own_secrets(site: Site) -
 
 
 def test_telemetry_arrives_at_the_other_host_and_only_with_the_key(site: Site) -> None:
-    assert site.send("allowed", site.front.read(f"{BASE}/secrets/ingestion_api_key").strip()) == 200
-    assert site.send("anonymous", "") == 401
-    assert site.arrived("allowed") == 1
+    receiver = (site.lab, site.front.wan4, f"{OUTSIDE}/ca.crt")
+    assert send_span(*receiver, "allowed", site.front.read(f"{BASE}/secrets/ingestion_api_key").strip()) == 200
+    assert send_span(*receiver, "anonymous", "") == 401
+    assert spans(administrator(site.columns), "allowed") == 1
 
 
 def test_the_databases_are_open_to_the_host_of_hyperdx_alone(site: Site) -> None:

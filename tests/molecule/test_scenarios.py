@@ -127,9 +127,6 @@ def docker(scenario: str, engine: str, folder: Path) -> Iterator[tuple[str, list
             host.load(archive)
         if PLATFORMS[scenario]["images"] == "full_stack":
             wheels.give(host)
-        python = lab.folder / "untrusted-python"
-        python.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/untrusted {sys.executable} "$@"\n')
-        python.chmod(0o755)
         inventory = json.loads((lab.folder / "inventory.json").read_text())
         inventory[scenario] = {
             "hosts": {host.name: {"wan_ipv4": host.wan4, "wan_ipv6": host.wan6, "lan_ipv4": host.lan4}},
@@ -140,11 +137,7 @@ def docker(scenario: str, engine: str, folder: Path) -> Iterator[tuple[str, list
         # where hardened.clickstack.site and its like look for the stack
         inventory["clickstack"] = {"hosts": {host.name: {}}}
         inventory["neighbours"] = {
-            "hosts": {
-                "untrusted": {"ansible_python_interpreter": "/run/lab/untrusted-python"},
-                "trusted": {"ansible_python_interpreter": sys.executable},
-            },
-            "vars": {"ansible_connection": "local", "ansible_ssh_common_args": ""},
+            "hosts": {"untrusted": lab.untrusted.variables, "trusted": lab.trusted.variables},
         }
         (lab.folder / "molecule.json").write_text(json.dumps(inventory))
         # `command` ends with what enters the namespace: what follows is run in it, in the checkout.

@@ -61,6 +61,18 @@ class Space:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Ansible variables of a host that stands for this space in the inventory of another: Python runs in here."""
+        program = self.lab.folder / f"{self.name}-python"
+        program.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/{self.name} {sys.executable} "$@"\n')
+        program.chmod(0o755)
+        return {
+            "ansible_connection": "local",
+            "ansible_ssh_common_args": "",
+            "ansible_python_interpreter": f"/run/lab/{program.name}",
+        }
+
 
 @dataclass(frozen=True)
 class Neighbour(Space):
