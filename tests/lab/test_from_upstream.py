@@ -387,17 +387,12 @@ def content(answer: str) -> Any:
     return json.loads(answer.rpartition("\n\n")[2])
 
 
-the_whole_way = pytest.mark.thorough
-"""What follows takes a quarter of an hour: the guide from its first step to its last."""
-
-
 def test_as_it_ships_it_has_every_hole(fresh: Json) -> None:
     assert fresh["failed"] == HOLES.keys(), fresh["output"]
     assert [control for control, status in fresh["statuses"].items() if status == "error"] == ["MDB-LOG-01"]
     assert fresh["code"] == 0 and " changed=0 " in fresh["output"]
 
 
-@the_whole_way
 def test_in_use_it_has_more_and_the_threshold_fails_the_run(used: Json) -> None:
     assert used["failed"] == IN_USE, used["output"]
     assert used["code"] == 2 and " changed=0 " in used["output"]
@@ -405,20 +400,17 @@ def test_in_use_it_has_more_and_the_threshold_fails_the_run(used: Json) -> None:
     assert not [name for name, text in texts.items() if KEY in text or PASSWORD in text]
 
 
-@the_whole_way
 def test_the_guide_s_way_ends_in_a_site_that_changes_nothing(hardened: Json) -> None:
     assert "MongoDB asks nobody for a login yet" in hardened["users"]
     assert " changed=0 " in hardened["second"], hardened["second"]
     assert not [name for name, text in hardened.items() if PASSWORD in text]
 
 
-@the_whole_way
 def test_from_outside_only_declared_ports_are_open(deployment: Deployment, hardened: Json) -> None:
     assert deployment.lab.untrusted.scan(deployment.host.wan4) == {443, 4317, 4318}
     assert deployment.lab.untrusted.scan(deployment.host.wan6) == set()
 
 
-@the_whole_way
 def test_in_the_end_the_audit_finds_nothing(final: Json) -> None:
     wrong = {control for control, status in final["statuses"].items() if status in ("fail", "error")}
     assert not wrong, final["output"]
@@ -427,7 +419,6 @@ def test_in_the_end_the_audit_finds_nothing(final: Json) -> None:
     assert {final["statuses"][control] for control in IN_USE | HOLES.keys()} == {"pass"}, final["statuses"]
 
 
-@the_whole_way
 def test_the_owner_signs_in_and_finds_the_data(deployment: Deployment, final: Json) -> None:
     form = json.dumps({"email": OWNER, "password": PASSWORD})
     body = ("-H", "Content-Type: application/json", "-d", form)
