@@ -121,25 +121,28 @@ class _Server:
         if self._app.pid:
             places["from HyperDX' container"] = self._app.pid
         with ThreadPoolExecutor(len(places) + 1) as pool:
+            # in plain text nobody may answer, which takes a timeout: the rest goes on
             ping = pool.submit(self._ask, _User(), {"ping": 1}, "admin", False)
             tasks = {place: pool.submit(self._ask_from, pid, {"listDatabases": 1}) for place, pid in places.items()}
-            plain, replies = ping.result(), {place: task.result() for place, task in tasks.items()}
-        if all(reply.code < 0 for reply in (plain, *replies.values())):
-            reason = f"This is no MongoDB, or it wants a client's certificate: {replies['from this host'].short}."
-            return [*observations, *unmeasured(without_tls, self._label, reason, ERROR)]
-        observations.append(mongodb.judge_plaintext(self._label, plain))
-        observations.append(mongodb.judge_anonymous(self._label, replies))
-        is_open = not replies["from this host"].code
-        return [*observations, *self._as_app(is_open), *self._as_admin(is_open)]
+            replies = {place: task.result() for place, task in tasks.items()}
+            if all(reply.code < 0 for reply in replies.values()) and ping.result().code < 0:
+                reason = f"This is no MongoDB, or it wants a client's certificate: {replies['from this host'].short}."
+                return [*observations, *unmeasured(without_tls, self._label, reason, ERROR)]
+            observations.append(mongodb.judge_anonymous(self._label, replies))
+            is_open = not replies["from this host"].code
+            observations += [*self._as_app(is_open), *self._as_admin(is_open)]
+            return [*observations, mongodb.judge_plaintext(self._label, ping.result())]
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _client(self, user: _User, is_tls: bool | None = None) -> Iterator[Any]:
         milliseconds = int(self._endpoint.timeout * 1000)
+        # a server that wants TLS hangs up, and the driver tries again until then
+        is_hung_up = is_tls is False and self._measured.is_tls
         options: Json = {
             "directConnection": True,
-            "serverSelectionTimeoutMS": milliseconds,
+            "serverSelectionTimeoutMS": milliseconds // 2 if is_hung_up else milliseconds,
             "connectTimeoutMS": milliseconds,
             "socketTimeoutMS": milliseconds,
             "appname": "hardened.clickstack.audit",

@@ -36,7 +36,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes.o
 )
 
 _ATTEMPTS_EACH_WAY, _MANY = 2, 1000
-"""A lost packet is not a closed port: what is silent is tried again, unless that would be many ports."""
+"""A lost packet is not a closed port: each is tried twice, at the same time, unless that would be many ports."""
 
 
 def run(module: AnsibleModule) -> None:
@@ -82,11 +82,12 @@ class _Vantage:
 
     def _scan(self, addresses: list[str], ports: list[int]) -> dict[str, dict[int, str]]:
         """By address and port, what came of a connection."""
-        states: dict[tuple[str, int], str] = {}
-        left = [(address, port) for address in dict.fromkeys(addresses) for port in ports]
-        for _time in range(_ATTEMPTS_EACH_WAY if len(ports) < _MANY else 1):
-            states.update(attempt_all(left, self._timeout))
-            left = [target for target in left if states[target] == SILENT]
+        targets = [(address, port) for address in dict.fromkeys(addresses) for port in ports]
+        times = _ATTEMPTS_EACH_WAY if len(ports) < _MANY else 1
+        states = dict.fromkeys(targets, SILENT)
+        with ThreadPoolExecutor(times) as pool:
+            for some in pool.map(lambda _time: attempt_all(targets, self._timeout), range(times)):
+                states.update({target: state for target, state in some.items() if state != SILENT})
         found: dict[str, dict[int, str]] = {}
         for (address, port), state in states.items():
             found.setdefault(address, {})[port] = state
