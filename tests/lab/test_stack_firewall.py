@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.conftest import LAB_ENGINES
-from tests.lab.firewall import OUTSIDE, WAY_BACK, Conversation, Guarded
+from tests.lab.firewall import OUTSIDE, Conversation, Guarded
 from tests.sandbox.lab import Host, Lab
 from tests.sandbox.lab.lab import Watch
 
-KINDS = [engine for engine in LAB_ENGINES if engine != WAY_BACK or len(LAB_ENGINES) == 1]
-KINDS += ["29 nftables"] if "29" in LAB_ENGINES else []
-"""Engines, and the one that can make its rules with nftables once more.
-
-That of test_stack_firewall_way_back.py has restarts, reboots, removal and rollbacks there, and the next one's rules.
-"""
+KINDS = [*LAB_ENGINES, *(["29 nftables"] if "29" in LAB_ENGINES else [])]
+"""Engines, and the one that can make its rules with nftables once more."""
 EXTREMES = [KINDS[0], *KINDS[1:][-1:]]
 """Those whose rules differ most: Docker's in iptables as ever, and in nftables."""
 ALL = [kind if kind in EXTREMES else pytest.param(kind, marks=pytest.mark.thorough) for kind in KINDS]
