@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.playbook import Run, run_playbook
+from tests.playbook import Run, killer, run_playbook
 from tests.sandbox import Sandbox, ServerSaid, start
 
 from .servers import NEWEST, VERSIONS
@@ -36,22 +36,6 @@ STEPS = (
     "Retire the old secrets",
 )
 """The steps of the playbook before which a run is killed, in order."""
-KILLER = '''
-"""Kills the run, as the kernel does, when it comes to the task that KILL_BEFORE names."""
-import os, signal
-from ansible.plugins.callback import CallbackBase
-
-DOCUMENTATION = "name: killer\\ntype: aggregate\\nshort_description: kill\\ndescription: [kill]"
-
-class CallbackModule(CallbackBase):
-    CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "killer"
-
-    def v2_playbook_on_task_start(self, task, is_conditional):
-        if task.name == os.environ.get("KILL_BEFORE"):
-            os.kill(os.getpid(), signal.SIGKILL)
-'''
 
 
 class Stack:
@@ -68,9 +52,6 @@ class Stack:
             "stack_access_login_port": server.https_port,
             "stack_access_login_ca_cert": str(server.ca),
         }
-        plugins = folder / "callbacks"
-        plugins.mkdir()
-        (plugins / "killer.py").write_text(KILLER)
         # what stands for a service that is restarted: it reads its secret
         self.client_tasks = str(folder / "client.yml")
         (folder / "client.yml").write_text(
@@ -82,8 +63,7 @@ class Stack:
             "  no_log: true\n"
         )
         self.environment = {
-            "ANSIBLE_CALLBACK_PLUGINS": str(plugins),
-            "ANSIBLE_CALLBACKS_ENABLED": "killer",
+            **killer(folder),
             "ANSIBLE_PIPELINING": "true",
         }
 

@@ -6,15 +6,14 @@ No Docker is needed for that: hosts are names, and nothing is done on them.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.playbook import Run, run_playbook
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -51,7 +50,7 @@ def inventory(*hosts: str, groups: dict[str, list[str]], **said: object) -> Json
     return made | {name: {"hosts": dict.fromkeys(group)} for name, group in groups.items()}
 
 
-def run(folder: Path, hosts: Json, task: Json, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, hosts: Json, task: Json, *arguments: str) -> Run:
     """Run one task with the wiring of site on all hosts of the stack, after site's own that settles who does what."""
     play = {
         "hosts": "clickstack",
@@ -61,23 +60,8 @@ def run(folder: Path, hosts: Json, task: Json, *arguments: str) -> subprocess.Co
         "vars": {"__site_key_file": {"stat": {"exists": False}}},
         "tasks": [SETTLE, task],
     }
-    (folder / "playbook.yml").write_text(json.dumps([play]))
     (folder / "inventory.json").write_text(json.dumps(hosts))
-    collections = f"{ROOT / '.build/installed'}:{ROOT / '.build/companions'}"
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", folder / "inventory.json", *arguments]
-    return subprocess.run(
-        [*command, folder / "playbook.yml"],
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", collections),
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_playbook([play], *arguments, folder=folder, inventory=str(folder / "inventory.json"))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +76,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     values = "{{ {" + ", ".join(f"'{name}': {name}" for name in WIRED) + "} | to_json }}"
     task = {"ansible.builtin.copy": {"content": values, "dest": f"{folder}/{{{{ inventory_hostname }}}}.wired"}}
     done = run(folder, hosts, task)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.output
     return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.wired")}
 
 
@@ -200,8 +184,8 @@ def test_hosts_that_make_no_stack_are_refused_before_anything_is_looked_at(name:
     hosts, arguments, messages = REFUSED[name]
     task = {"ansible.builtin.include_tasks": str(PLAYBOOKS / "tasks/site_preflight.yml")}
     done = run(tmp_path, hosts, task, *arguments)
-    said = " ".join((done.stdout + done.stderr).replace("\\n", " ").split())
-    assert done.returncode != 0 and "Nothing was changed" in said, said
+    said = " ".join(done.output.replace("\\n", " ").split())
+    assert done.code != 0 and "Nothing was changed" in said, said
     assert [message for message in messages if message not in said] == [], said
     assert "Look for Docker" not in said and "changed=1" not in said
 
@@ -214,7 +198,7 @@ def test_a_database_is_not_left_behind(tmp_path: Path) -> None:
     task = {"ansible.builtin.include_tasks": str(PLAYBOOKS / "tasks/site_preflight.yml")}
     done = run(tmp_path, hosts, task)
     # both hosts are this machine, and the file belongs to one of them
-    assert re.search(r"fatal: \[front\].*Nothing was changed: front has .*/secrets/mongodb_keyfile,", done.stdout), (
-        done.stdout
+    assert re.search(r"fatal: \[front\].*Nothing was changed: front has .*/secrets/mongodb_keyfile,", done.output), (
+        done.output
     )
-    assert 'fatal: [documents]: FAILED! => {"assertion": "__site_left' not in done.stdout
+    assert 'fatal: [documents]: FAILED! => {"assertion": "__site_left' not in done.output

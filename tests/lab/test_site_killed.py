@@ -9,9 +9,11 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.playbook import killer
 from tests.sandbox.lab import Host, Lab, wheels
 
 from .site import BASE, ENGINE, NAME, PASSPHRASE, VARIABLES, administrator, load, play, send_span, spans
@@ -20,24 +22,6 @@ pytestmark = pytest.mark.thorough
 STEP = 23
 """Each run may begin so many tasks more than the one before it; there are about 300."""
 INVENTORY = "/run/lab/killed.json"
-KILLER = '''
-"""Kills the run, as the kernel does, when it comes to its task number KILL_AT."""
-import os, signal
-from ansible.plugins.callback import CallbackBase
-
-DOCUMENTATION = "name: killer\\ntype: aggregate\\nshort_description: kill\\ndescription: [kill]"
-
-class CallbackModule(CallbackBase):
-    CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "killer"
-    tasks = 0
-
-    def v2_playbook_on_task_start(self, task, is_conditional):
-        self.tasks += 1
-        if self.tasks == int(os.environ["KILL_AT"]):
-            os.kill(os.getpid(), signal.SIGKILL)
-'''
 STATE = f"""
 cd {BASE}; find . ! -path '*/__pycache__*' -printf '%p %y %m %U:%G\\n' | sort
 docker ps --all --format '{{{{.Names}}}} {{{{.Image}}}} {{{{.State}}}}' | sort
@@ -72,23 +56,23 @@ def hosts(lab: Lab, new_host: Callable[..., Host]) -> dict[str, Host]:
     for host in made.values():
         load(host)
         wheels.give(host)
-    (lab.folder / "callbacks").mkdir()
-    (lab.folder / "callbacks" / "killer.py").write_text(KILLER)
     variables = {**VARIABLES, "clickstack_host_name": NAME, "stack_tls_ca_passphrase": PASSPHRASE}
     said = {host.name: {"clickstack_bind_addresses": [host.wan4]} for host in made.values()}
     (lab.folder / "killed.json").write_text(json.dumps({"clickstack": {"hosts": said, "vars": variables}}))
     return made
 
 
-def test_a_run_that_is_killed_at_any_task_is_completed_by_the_next(lab: Lab, hosts: dict[str, Host]) -> None:
+def test_a_run_that_is_killed_at_any_task_is_completed_by_the_next(
+    lab: Lab, hosts: dict[str, Host], tmp_path: Path
+) -> None:
     undisturbed, killed = hosts.values()
     play(lab, INVENTORY, "site", "--limit=undisturbed", hosts=(undisturbed,))
     site = ("-i", INVENTORY, "hardened.clickstack.site", "--limit=killed")
-    killer = {"ANSIBLE_CALLBACK_PLUGINS": "/run/lab/callbacks", "ANSIBLE_CALLBACKS_ENABLED": "killer"}
+    plugin = killer(tmp_path)
     runs = 0
     while True:
         runs += 1
-        done = lab.ansible(*site, check=False, env={**killer, "KILL_AT": str(runs * STEP)})
+        done = lab.ansible(*site, check=False, env={**plugin, "KILL_AT": str(runs * STEP)})
         if done.returncode == 0:
             break
         # as a shell says it, or as Python does

@@ -5,7 +5,6 @@ and what it publishes, mounts and writes to is what was asked for. No Docker is 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.playbook import run_playbook
 from tests.sandbox.lab import Unavailable
 from tests.sandbox.lab.packages import unpacked
 
@@ -145,20 +145,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
     playbook = folder / "playbook.yml"
     playbook.write_text(yaml.dump(plays, Dumper=_Dumper, sort_keys=False))
-    done = subprocess.run(
-        [BIN / "ansible-playbook", "-i", "localhost,", "-c", "local", playbook],
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": os.environ.get("ANSIBLE_COLLECTIONS_PATH", str(ROOT / ".build/installed")),
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_playbook(str(playbook), folder=folder)
+    assert done.code == 0, done.output
     return {name: folder / name.replace(" ", "-") / "compose.yml" for name in SETS}
 
 
