@@ -26,6 +26,7 @@ from ansible_collections.hardened.clickstack.plugins.module_utils.audit.probes i
     host,
     logins,
     mongodb,
+    network_run,
     outside,
     processes,
     tls,
@@ -488,6 +489,23 @@ def test_connection_attempts() -> None:
             ("127.0.0.1", 1): "refused",
         }
         server.shutdown()
+
+
+def test_a_lost_packet_is_not_a_closed_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whichever of the attempts it is lost."""
+    lost = [{("192.0.2.1", 80)}, {("192.0.2.1", 443)}]
+
+    def attempt_all(targets: list[tuple[str, int]], _timeout: float) -> dict[tuple[str, int], str]:
+        now = lost.pop()
+        return {target: "silent" if target in now or target[1] == 9 else "open" for target in targets}
+
+    monkeypatch.setattr(network_run, "attempt_all", attempt_all)
+    options = {"addresses": ["192.0.2.1"], "declared_ports": [9, 80, 443], "timeout": 0.1, "host_name": ""}
+    vantage = network_run._Vantage(options)
+    assert vantage._scan(options["addresses"], options["declared_ports"]) == {
+        "192.0.2.1": {9: "silent", 80: "open", 443: "open"}
+    }
+    assert not lost
 
 
 # -- ClickHouse -------------------------------------------------------------------------------------------------------
